@@ -1,0 +1,53 @@
+# `make help` lists what can be done. Everything runs in .venv; nothing outside the repository is written.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+REPOSITORY := models/repository
+ARGS ?=
+# Options for pip, such as another index for CPU builds of torch.
+PIP_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install models serve test check format proto bench clean
+
+help:  ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED)  ## Create .venv and install Quadriga with every backend and the developers' tools.
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable ".[zoo]" --group dev
+	touch $@
+
+models: install  ## Train and export the demo models into models/repository, only what is missing.
+	@$(BIN)/quadriga zoo build --repository $(REPOSITORY)
+
+serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
+	@exec $(BIN)/quadriga serve --repository $(REPOSITORY) $(ARGS)
+
+test: models  ## Run every test.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install  ## Lint, format check, types, and the generated protobuf stubs against their source.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python proto/generate.py --check
+
+format: install  ## Let ruff mend formatting and imports.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: install  ## Regenerate the protobuf stubs.
+	$(BIN)/python proto/generate.py
+
+bench: models  ## Measure served against bare framework, per backend.
+	$(BIN)/python benchmarks/served_vs_bare.py $(ARGS)
+
+clean:  ## Remove the environment and the demo models.
+	rm -rf $(VENV) $(REPOSITORY)

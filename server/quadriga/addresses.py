@@ -1,0 +1,24 @@
+"""Taking the addresses that the server listens on, with errors that an operator can act on. Server process."""
+
+import socket
+
+from quadriga.errors import ConfigError
+
+
+def listen(host: str, port: int, flag: str) -> socket.socket:
+    """A listening socket; `flag` is what the operator changes to choose another port.
+
+    Raises:
+        ConfigError: The address cannot be had.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family, backlog=128)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}; choose another with {flag} or --host") from error
+
+
+def join_address(host: str, port: int) -> str:
+    """HOST:PORT, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

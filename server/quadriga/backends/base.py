@@ -1,0 +1,96 @@
+"""The plug point: what a backend does for the one worker that owns it. Runs in workers only.
+
+A worker makes one instance, calls `prepare`, `load` and `infer` from one thread and never concurrently, and ends with
+the process: there is no unload, the operating system frees everything.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from quadriga.specs import ANY, ModelSpec, TensorSpec
+from quadriga_proto.codec import Array, numpy_dtype
+
+
+class ModelLoadError(Exception):
+    """A model that cannot be loaded; the message is for the operator and says what to do."""
+
+
+class ModelSource(msgspec.Struct, frozen=True, kw_only=True):
+    """What to load, and how it is to run.
+
+    Attributes:
+        path: The model's file, or its folder for a SavedModel.
+        device: "cpu" or "cuda:N"; in `prepare` alone also "auto", which the worker then decides by `cuda_devices`.
+        threads: Threads that one inference may use.
+        inputs: From the configuration, for formats whose file does not name them; empty: the file says.
+        outputs: Likewise.
+        batches: Whether the first dimension is rows; None: the file says (a dynamic first dimension everywhere).
+        parameters: The configuration's `parameters`, of which a backend reads those that it documents.
+    """
+
+    path: str
+    device: str = "cpu"
+    threads: int = 1
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    batches: bool | None = None
+    parameters: dict[str, str] = {}
+
+    @property
+    def file(self) -> Path:
+        """`path` as a Path."""
+        return Path(self.path)
+
+
+class Backend(ABC):
+    """Runs one model of one format.
+
+    A subclass imports its framework inside its methods, after `prepare` has set what the framework reads at import.
+    """
+
+    def prepare(self, source: ModelSource) -> None:  # noqa: B027 - most backends have nothing to prepare
+        """Sets environment variables that the framework reads when it is imported. Called first."""
+
+    def cuda_devices(self) -> int:
+        """How many GPUs the framework can use here. Called after `prepare`, and only for device "auto"."""
+        return 0
+
+    @abstractmethod
+    def load(self, source: ModelSource) -> ModelSpec:
+        """Loads the model, ready to run compiled, and returns its contract.
+
+        Raises:
+            ModelLoadError: The file is damaged, of another format, or needs something that is not there.
+        """
+
+    @abstractmethod
+    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """Runs one batch.
+
+        Args:
+            inputs: In the order of the contract's inputs, with the batch dimension first where the model batches. They
+                are views of shared memory: valid only until this method returns, and not to be written.
+
+        Returns:
+            Arrays in the order of the contract's outputs; the worker copies them before the next call.
+        """
+
+    def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
+        """Runs each batch size that the model will be given once, so that no request pays for a first time.
+
+        Dimensions of any size are taken as 1. Models with BYTES inputs are not warmed up: no content can be assumed.
+        """
+        if any(tensor.datatype == "BYTES" for tensor in spec.inputs):
+            return
+        for rows in batch_sizes:
+            self.infer([zeros(tensor, rows if spec.batches else None) for tensor in spec.inputs])
+
+
+def zeros(tensor: TensorSpec, rows: int | None) -> Array:
+    """An all-zero input for a tensor, with `rows` rows where it batches (None: it does not)."""
+    shape = tuple(1 if size == ANY else size for size in tensor.shape)
+    return np.zeros(shape if rows is None else (rows, *shape), dtype=numpy_dtype(tensor.datatype))

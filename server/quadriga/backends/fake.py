@@ -1,0 +1,102 @@
+"""A backend without a framework, for tests of the server and for load tests of the path around a model. In workers.
+
+It reads `model.fake`, a JSON object:
+
+    inputs       tensors: {"name", "datatype", "shape"}, the shape without rows where the model batches
+    outputs      likewise; as many as the inputs, whose values they repeat. Default: the inputs themselves
+    batches      default true
+    labels       class names
+    sleep_ms     per batch
+    load_ms      before the model is loaded
+    load_error   loading fails with this text
+    die_on_load  true: the process is killed while it loads
+    raise_on, die_on, hang_on
+                 a number: a batch whose first input has such an element raises, kills the process, or never ends
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from quadriga.backends.base import Backend, ModelLoadError, ModelSource
+from quadriga.specs import ModelSpec, TensorSpec
+from quadriga_proto.codec import Array
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of a `model.fake`, as the module's docstring describes it."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...] = ()
+    batches: bool = True
+    labels: tuple[str, ...] = ()
+    sleep_ms: float = 0.0
+    load_ms: float = 0.0
+    load_error: str = ""
+    die_on_load: bool = False
+    raise_on: float | None = None
+    die_on: float | None = None
+    hang_on: float | None = None
+
+
+class FakeBackend(Backend):
+    """Answers with its inputs."""
+
+    def load(self, source: ModelSource) -> ModelSpec:
+        """See `Backend.load`."""
+        self._behaviour = read_behaviour(source)
+        time.sleep(self._behaviour.load_ms / 1000)
+        if self._behaviour.die_on_load:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._behaviour.load_error:
+            raise ModelLoadError(self._behaviour.load_error)
+        outputs = self._behaviour.outputs or self._behaviour.inputs
+        return ModelSpec(
+            inputs=self._behaviour.inputs,
+            outputs=outputs,
+            batches=self._behaviour.batches,
+            labels=self._behaviour.labels,
+        )
+
+    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """See `Backend.infer`."""
+        first = inputs[0]
+        if _has(first, self._behaviour.die_on):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if _has(first, self._behaviour.hang_on):
+            threading.Event().wait()
+        if _has(first, self._behaviour.raise_on):
+            raise ValueError(f"an element is {self._behaviour.raise_on}, on which this model is made to fail")
+        if self._behaviour.sleep_ms:
+            time.sleep(self._behaviour.sleep_ms / 1000)
+        return inputs
+
+    def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
+        """Nothing is there to warm up."""
+
+
+def read_behaviour(source: ModelSource) -> Behaviour:
+    """The file's content, checked.
+
+    Raises:
+        ModelLoadError: It is no JSON of the described form.
+    """
+    try:
+        content: Any = json.loads(source.file.read_bytes())
+        behaviour = msgspec.convert(content, Behaviour)
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise ModelLoadError(f"{source.path} is not a description of a fake model: {error}") from error
+    if not behaviour.inputs or (behaviour.outputs and len(behaviour.outputs) != len(behaviour.inputs)):
+        raise ModelLoadError(f"{source.path} needs inputs, and outputs as many as those or none")
+    return behaviour
+
+
+def _has(array: Array, value: float | None) -> bool:
+    return value is not None and bool(np.any(array == value))

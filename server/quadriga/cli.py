@@ -1,0 +1,54 @@
+"""The `quadriga` command. Every subcommand imports its part when it is called.
+
+A spawned worker runs nothing of this module, yet starting up fast matters to everybody who types the command.
+"""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+try:
+    import click
+except ImportError:
+    sys.exit(
+        "the quadriga command needs an extra: pip install 'quadriga[cli]' for clients, 'quadriga[server]' to serve"
+    )
+
+from quadriga import __version__
+
+#: Subcommand -> "module:attribute" and the line that --help shows.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "serve": ("quadriga.commands.serve:serve", "Serve models from repositories or single files."),
+    "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
+    "status": ("quadriga.commands.status:status", "Show the models of a running server."),
+    "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All subcommands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand, imported; None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the subcommands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"auto_envvar_prefix": "QUADRIGA", "help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="quadriga")
+def main() -> None:
+    """Trained CNNs in four formats behind one gRPC service."""

@@ -1,0 +1,123 @@
+"""`quadriga serve`: reads the flags, runs the server, prints what it serves. Server process."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import click
+from rich.console import Console
+
+from quadriga.commands.table import ModelRow, model_table
+from quadriga.config import (
+    DEFAULT_DRAIN_SECONDS,
+    DEFAULT_GRPC_PORT,
+    DEFAULT_HTTP_PORT,
+    DEFAULT_POLL_SECONDS,
+    LogFormat,
+    ModelControl,
+    ServerConfig,
+    Transport,
+)
+from quadriga.errors import ConfigError
+from quadriga.logs import configure_logging
+from quadriga.models import ModelRegistry, ModelVersion
+from quadriga.server import Addresses, Server
+from quadriga.specs import ANY, TensorSpec
+
+#: Columns of the table where it does not go to a terminal: nothing has to be folded for a file.
+FILE_WIDTH: Final = 250
+
+
+@click.command(context_settings={"auto_envvar_prefix": "QUADRIGA", "show_default": True})
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--repository", "repositories", multiple=True, type=click.Path(path_type=Path), envvar="QUADRIGA_REPOSITORY",
+    help="Folder of models in Triton's layout. Repeatable.",
+)  # fmt: skip
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 is every one of this machine.")
+@click.option("--grpc-port", type=int, default=DEFAULT_GRPC_PORT, help="0 takes a free one.")
+@click.option("--http-port", type=int, default=DEFAULT_HTTP_PORT, help="0 takes a free one.")
+@click.option(
+    "--model-control", type=click.Choice(get_args(ModelControl)), default="none",
+    help="Whether models change after the start: never, as their files do, or only what --load-model names.",
+)  # fmt: skip
+@click.option(
+    "--load-model", "load_models", multiple=True, envvar="QUADRIGA_LOAD_MODEL",
+    help="With explicit control: a model to load, or '*'. Repeatable.",
+)  # fmt: skip
+@click.option("--poll-seconds", type=float, default=DEFAULT_POLL_SECONDS, help="Between two looks at the repositories.")
+@click.option("--transport", type=click.Choice(get_args(Transport)), default="auto", help="Which gRPC server to use.")
+@click.option("--log-format", type=click.Choice(get_args(LogFormat)), default="console", help="Of the log on stderr.")
+@click.option("--drain-seconds", type=float, default=DEFAULT_DRAIN_SECONDS, help="For requests in hand at the stop.")
+def serve(**options: Any) -> None:  # noqa: ANN401 - click passes what the decorators above declare
+    """Serve models from repositories, or single model FILES (.onnx, .keras, .pt, a SavedModel folder).
+
+    Each option is also an environment variable: --grpc-port is QUADRIGA_GRPC_PORT.
+    """
+    configure_logging(options["log_format"])
+    try:
+        config = ServerConfig(**options)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run(config))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def run(config: ServerConfig) -> None:
+    """Builds and runs the server; prints the table and the ready line when it is ready."""
+    await Server(config).run(announce)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed; None is asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def announce(server: Server, addresses: Addresses) -> None:
+    """Prints what is served and where; programs wait for the line that starts with "ready"."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    console.print(model_table(rows(server.models)))
+    print(f"ready grpc={addresses.grpc} http={addresses.http}", flush=True)
+
+
+def rows(models: ModelRegistry) -> list[ModelRow]:
+    """The registry as the table shows it."""
+    broken = [ModelRow(model=name, state="UNAVAILABLE", reason=reason) for name, reason in models.broken().items()]
+    return [*map(row, models.all()), *broken]
+
+
+def row(version: ModelVersion) -> ModelRow:
+    """One version as the table shows it."""
+    inputs = outputs = ""
+    if version.loaded:
+        inputs = describe(version.spec.inputs, version.spec.batches)
+        outputs = describe(version.spec.outputs, version.spec.batches)
+    return ModelRow(
+        model=version.name,
+        version=version.version_text,
+        format=version.files.format,
+        backend=version.backend,
+        device=version.device,
+        inputs=inputs,
+        outputs=outputs,
+        load_ms=(version.load_ns + version.warm_up_ns) / 1e6 if version.loaded else None,
+        state=version.state,
+        reason=version.reason,
+    )
+
+
+def describe(tensors: tuple[TensorSpec, ...], batches: bool) -> str:
+    """Tensors in a table's cell: "image FP32[-1,32,32,3]"."""
+    shapes = [(ANY, *tensor.shape) if batches else tensor.shape for tensor in tensors]
+    return ", ".join(
+        f"{tensor.name} {tensor.datatype}{list(shape)}".replace(", ", ",")
+        for tensor, shape in zip(tensors, shapes, strict=True)
+    )

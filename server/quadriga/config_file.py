@@ -1,0 +1,206 @@
+"""A model's settings as its folder holds them. Runs in the server process.
+
+One schema, the `ModelConfig` message, in two spellings: `model.toml`, and Triton's `config.pbtxt`. Neither is needed
+where the model's own file says enough.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf import json_format, text_format
+
+from quadriga.backends import BACKENDS, FORMATS, TRITON_NAMES
+from quadriga.config import DEFAULT_MAX_QUEUE_SIZE, DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.errors import ConfigError
+from quadriga.specs import TensorSpec
+from quadriga_proto.model_config_pb2 import (
+    DataType,
+    ModelInput,
+    ModelInstanceGroup,
+    ModelOutput,
+    ModelVersionPolicy,
+)
+from quadriga_proto.model_config_pb2 import ModelConfig as ConfigMessage
+from quadriga_proto.pool import POOL
+
+TOML_FILE: Final = "model.toml"
+PBTXT_FILE: Final = "config.pbtxt"
+
+#: Put into `max_batch_size` before a file is read into the message: proto3 cannot tell a 0 that is written from none.
+_NOT_GIVEN: Final = -(2**31)
+_UNKNOWN_KEY: Final = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_BACKEND_OF_NAME: Final[dict[str, str]] = {
+    **{name: name for name in BACKENDS},
+    **{known.platform: known.backend for known in FORMATS.values()},
+    **TRITON_NAMES,
+}
+_DEVICE_OF_KIND: Final[dict[int, DeviceKind]] = {
+    ModelInstanceGroup.KIND_AUTO: "auto",
+    ModelInstanceGroup.KIND_MODEL: "auto",
+    ModelInstanceGroup.KIND_CPU: "cpu",
+    ModelInstanceGroup.KIND_GPU: "gpu",
+}
+
+
+def load_model_config(directory: Path, name: str) -> ModelConfig:
+    """The settings of the model `name`, whose folder is `directory`; the defaults where it holds no config.
+
+    Raises:
+        ConfigError: Both spellings are there, or the file cannot be read, or it says what cannot be; names the file,
+            the key, what came and what was expected.
+    """
+    found = [path for path in (directory / TOML_FILE, directory / PBTXT_FILE) if path.exists()]
+    if not found:
+        return ModelConfig(name=name)
+    if len(found) > 1:
+        raise ConfigError(f"{directory}: both {TOML_FILE} and {PBTXT_FILE} are there; keep one of them")
+    path = found[0]
+    try:
+        message = _read(path)
+        if message.name not in ("", name):
+            raise ConfigError(f"name is {message.name!r}; expected the folder's name, {name!r}, or none")
+        return _from_message(name, message)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> ConfigMessage:
+    """The message in a file, with `_NOT_GIVEN` where it gives no max_batch_size."""
+    message = ConfigMessage(max_batch_size=_NOT_GIVEN)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.name == TOML_FILE:
+            json_format.ParseDict(_from_toml(text), message, descriptor_pool=POOL)
+        else:
+            text_format.Parse(text, ConfigMessage(), descriptor_pool=POOL)  # refuses a key given twice; Merge does not
+            text_format.Merge(text, message, descriptor_pool=POOL)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}") from None
+    except (json_format.ParseError, text_format.ParseError) as error:
+        raise ConfigError(_explained(str(error))) from None
+    return message
+
+
+def _from_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text, with `parameters` of plain values, as in `threads = 2`, in the message's own form."""
+    tables = tomllib.loads(text)
+    parameters = tables.get("parameters")
+    if isinstance(parameters, dict):
+        tables["parameters"] = {key: _parameter(key, value) for key, value in parameters.items()}
+    return tables
+
+
+def _parameter(key: str, value: object) -> object:
+    match value:
+        case bool():
+            return {"string_value": str(value).lower()}
+        case str() | int() | float():
+            return {"string_value": str(value)}
+        case dict():
+            return value
+    raise ConfigError(f"parameters.{key} is {value!r}; expected a text, a number, true or false")
+
+
+def _explained(problem: str) -> str:
+    """A parser's complaint on one line, with the known keys where it is about an unknown one."""
+    unknown = _UNKNOWN_KEY.search(problem)
+    if unknown is None:
+        return " ".join(problem.split())
+    message, key = unknown.groups()
+    known = ", ".join(field.name for field in POOL.FindMessageTypeByName(message).fields)
+    return f"unknown key {key!r}; {message.removeprefix('inference.')} has {known}"
+
+
+def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
+    batching = message.dynamic_batching
+    parameters = {key: value.string_value for key, value in message.parameters.items()}
+    threads = parameters.pop("threads", None)
+    return ModelConfig(
+        name=name,
+        backend=_backend(message),
+        file_name=message.default_model_filename or None,
+        max_batch_size=None if message.max_batch_size == _NOT_GIVEN else message.max_batch_size,
+        inputs=_tensors("input", message.input),
+        outputs=_tensors("output", message.output),
+        input_formats={tensor.name: _format(tensor) for tensor in message.input if tensor.format},
+        max_queue_delay_us=batching.max_queue_delay_microseconds,
+        max_queue_size=batching.default_queue_policy.max_queue_size or DEFAULT_MAX_QUEUE_SIZE,
+        default_timeout_us=batching.default_queue_policy.default_timeout_microseconds,
+        allow_timeout_override=batching.default_queue_policy.allow_timeout_override,
+        instance_groups=tuple(map(_instance_group, message.instance_group)) or (InstanceGroup(),),
+        threads=None if threads is None else _number("parameters.threads", threads),
+        parameters=parameters,
+        label_files={tensor.name: tensor.label_filename for tensor in message.output if tensor.label_filename},
+        versions=_version_policy(message.version_policy),
+    )
+
+
+def _backend(message: ConfigMessage) -> str | None:
+    """The backend that `backend` and `platform` name, or None where neither is given."""
+    named = {}
+    for key, value in (("backend", message.backend), ("platform", message.platform)):
+        if value and (found := _BACKEND_OF_NAME.get(value)) is not None:
+            named[key] = found
+        elif value and _CLASS.fullmatch(value):
+            named[key] = value
+        elif value:
+            known = ", ".join(sorted(_BACKEND_OF_NAME))
+            raise ConfigError(f"{key} is {value!r}; expected one of {known}, or a class as module:Class")
+    if len(set(named.values())) > 1:
+        raise ConfigError(f"backend {message.backend!r} and platform {message.platform!r} are different; keep one")
+    return next(iter(named.values()), None)
+
+
+def _tensors(key: str, declared: "Iterable[ModelInput] | Iterable[ModelOutput]") -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=tensor.name, datatype=_datatype(key, tensor), shape=tuple(tensor.dims)) for tensor in declared
+    )
+
+
+def _datatype(key: str, tensor: "ModelInput | ModelOutput") -> str:
+    if tensor.data_type == DataType.TYPE_INVALID or tensor.data_type not in DataType.values():
+        came = f"data_type {tensor.data_type}" if tensor.data_type else "no data_type"
+        raise ConfigError(f"{key} {tensor.name!r} has {came}; expected one of {', '.join(DataType.keys()[1:])}")
+    datatype = DataType.Name(tensor.data_type).removeprefix("TYPE_")
+    return "BYTES" if datatype == "STRING" else datatype
+
+
+def _format(tensor: ModelInput) -> str:
+    if tensor.format not in ModelInput.Format.values():
+        known = ", ".join(ModelInput.Format.keys())
+        raise ConfigError(f"input {tensor.name!r} has format {tensor.format}; expected one of {known}")
+    return ModelInput.Format.Name(tensor.format)
+
+
+def _instance_group(group: ModelInstanceGroup) -> InstanceGroup:
+    kind = _DEVICE_OF_KIND.get(group.kind)
+    if kind is None:
+        known = ", ".join(ModelInstanceGroup.Kind.keys())
+        raise ConfigError(f"instance_group.kind is {group.kind}; expected one of {known}")
+    return InstanceGroup(kind=kind, count=group.count or 1, gpus=tuple(group.gpus))
+
+
+def _version_policy(policy: ModelVersionPolicy) -> VersionPolicy:
+    match policy.WhichOneof("policy_choice"):
+        case "latest":
+            return VersionPolicy(count=policy.latest.num_versions or 1)
+        case "all":
+            return VersionPolicy(kind="all")
+        case "specific":
+            return VersionPolicy(kind="specific", versions=tuple(policy.specific.versions))
+    return VersionPolicy()
+
+
+def _number(key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{key} is {text!r}; expected a whole number") from None

@@ -1,0 +1,182 @@
+"""The rpcs beside inference: health, metadata, configuration, statistics and the repository's index. Server process."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from quadriga import __version__
+from quadriga.counters import ModelCounters
+from quadriga.errors import InvalidInput, RequestError, Unsupported
+from quadriga.models import ModelRegistry, ModelVersion, State
+from quadriga.service import fail
+from quadriga.specs import ANY, TensorSpec
+from quadriga.transports import Call, Handler
+from quadriga_proto import inference_pb2 as pb
+
+Request = TypeVar("Request", bound=Message)
+
+SERVER_NAME: Final = "quadriga"
+#: What ServerMetadata advertises: the extensions that this server answers. perf_analyzer asks for statistics only when
+#: it finds "statistics" here.
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters", "statistics")
+
+
+class ControlService:
+    """Answers about the server and its models."""
+
+    def __init__(self, models: ModelRegistry, ready: Callable[[], bool]) -> None:
+        """Reads from the registry; `ready` says whether the server as a whole is ready."""
+        self._models = models
+        self._ready = ready
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The rpcs by method name."""
+        return {
+            "ServerLive": _unary(pb.ServerLiveRequest, self.server_live),
+            "ServerReady": _unary(pb.ServerReadyRequest, self.server_ready),
+            "ModelReady": _unary(pb.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": _unary(pb.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": _unary(pb.ModelMetadataRequest, self.model_metadata),
+            "ModelConfig": _unary(pb.ModelConfigRequest, self.model_config),
+            "ModelStatistics": _unary(pb.ModelStatisticsRequest, self.model_statistics),
+            "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self.repository_index),
+        }
+
+    def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
+        """The process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    def server_ready(self, request: pb.ServerReadyRequest) -> pb.ServerReadyResponse:
+        """Loading has ended, and the server is not draining."""
+        return pb.ServerReadyResponse(ready=self._ready())
+
+    def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
+        """Whether a model can answer now; false for one that is not known."""
+        try:
+            state = self._models.find(request.name, request.version).state
+        except InvalidInput:
+            raise
+        except RequestError:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=state is State.READY and not self._models.draining)
+
+    def server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
+        """Name, version and what is served beyond the base protocol."""
+        return pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
+
+    def model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
+        """A model's tensors, and in `properties` what its users ask next."""
+        model = self._loaded(request.name, request.version)
+        ready = [version.version_text for version in self._models.versions(model.name) if version.state is State.READY]
+        return pb.ModelMetadataResponse(
+            name=model.name,
+            versions=[model.version_text] if request.version else ready,
+            platform=model.platform,
+            inputs=[_tensor_metadata(tensor, model.spec.batches) for tensor in model.spec.inputs],
+            outputs=[_tensor_metadata(tensor, model.spec.batches) for tensor in model.spec.outputs],
+            properties=_properties(model),
+        )
+
+    def model_config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+        """The configuration in force, defaults filled in."""
+        model = self._models.find(request.name, request.version)
+        spec = model.spec if model.loaded else None
+        return pb.ModelConfigResponse(config=model.config.to_message(spec, model.platform))
+
+    def model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+        """Counts and durations since each version was loaded."""
+        if not request.name:
+            versions = self._models.all()
+        elif request.version:
+            versions = [self._models.find(request.name, request.version)]
+        else:
+            versions = self._models.versions(request.name)
+        return pb.ModelStatisticsResponse(model_stats=[_statistics(version) for version in versions if version.loaded])
+
+    def repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
+        """Every version that is known, with its state."""
+        if request.repository_name:
+            raise Unsupported("'repository_name': all repositories are one index here; leave it empty")
+        response = pb.RepositoryIndexResponse()
+        for version in self._models.all():
+            response.models.add(
+                name=version.name, version=version.version_text, state=version.state, reason=version.reason
+            )
+        for name, reason in self._models.broken().items():
+            response.models.add(name=name, state=State.UNAVAILABLE, reason=reason)
+        if request.ready:
+            kept = [model for model in response.models if model.state == State.READY]
+            response = pb.RepositoryIndexResponse(models=kept)
+        return response
+
+    def _loaded(self, name: str, version: str) -> ModelVersion:
+        model = self._models.find(name, version)
+        return model if model.loaded else self._models.ready(name, version)
+
+
+def _unary(request_class: type[Request], answer: Callable[[Request], Message]) -> Handler:
+    """A handler that parses the request, and turns what `answer` returns or raises into the call's end."""
+
+    def handle(call: Call) -> None:
+        try:
+            try:
+                request = request_class.FromString(call.request)
+            except DecodeError as error:
+                raise InvalidInput(f"the bytes received are not a {request_class.__name__}: {error}") from None
+            call.respond(answer(request).SerializeToString())
+        except RequestError as error:
+            fail(call, error)
+
+    return handle
+
+
+def _tensor_metadata(tensor: TensorSpec, batches: bool) -> pb.ModelMetadataResponse.TensorMetadata:
+    shape = (ANY, *tensor.shape) if batches else tensor.shape
+    return pb.ModelMetadataResponse.TensorMetadata(name=tensor.name, datatype=tensor.datatype, shape=shape)
+
+
+def _properties(model: ModelVersion) -> dict[str, str]:
+    properties = {
+        "format": model.files.format,
+        "backend": model.backend,
+        "device": model.device,
+        "load_ms": f"{(model.load_ns + model.warm_up_ns) / 1e6:.0f}",
+        "max_batch_size": str(model.config.batch_policy(model.spec).max_batch_size),
+    }
+    if model.spec.labels:
+        properties["labels"] = json.dumps(model.spec.labels)
+    return properties
+
+
+def _statistics(model: ModelVersion) -> pb.ModelStatistics:
+    counters = model.counters
+    statistics = pb.ModelStatistics(
+        name=model.name,
+        version=model.version_text,
+        last_inference=counters.last_ms,
+        inference_count=counters.rows,
+        execution_count=counters.batch_size.count,
+        inference_stats=_inference_statistics(counters),
+    )
+    for size, sums in sorted(counters.by_batch_size.items()):
+        statistics.batch_stats.add(
+            batch_size=size,
+            compute_input=pb.StatisticDuration(count=sums.batches, ns=sums.input_ns),
+            compute_infer=pb.StatisticDuration(count=sums.batches, ns=sums.infer_ns),
+            compute_output=pb.StatisticDuration(count=sums.batches, ns=sums.output_ns),
+        )
+    return statistics
+
+
+def _inference_statistics(counters: ModelCounters) -> pb.InferStatistics:
+    count = counters.answered
+    return pb.InferStatistics(
+        success=pb.StatisticDuration(count=count, ns=counters.total.sum),
+        fail=pb.StatisticDuration(count=counters.failed.total(), ns=counters.failed_ns),
+        queue=pb.StatisticDuration(count=count, ns=counters.queue.sum),
+        compute_input=pb.StatisticDuration(count=count, ns=counters.input_ns),
+        compute_infer=pb.StatisticDuration(count=count, ns=counters.infer_ns),
+        compute_output=pb.StatisticDuration(count=count, ns=counters.output_ns),
+    )

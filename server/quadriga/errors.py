@@ -1,0 +1,100 @@
+"""Every error that Quadriga raises on purpose, in the server process.
+
+    QuadrigaError
+    ├── ConfigError          startup, repository scan: the operator's mistake; one line on stderr, never a traceback
+    └── RequestError         one call fails, the server goes on; `code` is the gRPC status, `reason` a metric label
+        ├── InvalidInput       validation: what came and what was expected
+        ├── ModelNotFound      lookup: no such model or version
+        ├── Unsupported        an rpc or a feature that is off or not served
+        ├── ModelNotReady      lookup: known, but loading, failed or unloading
+        ├── Overloaded         admission: the model's queue is full
+        ├── DeadlineExceeded   queue: nobody would see the answer any more
+        ├── Cancelled          queue: the caller has gone
+        ├── ShuttingDown       admission: the server drains
+        ├── WorkerLost         worker: it died, and so did the second one that tried
+        └── InferenceFailed    worker: the backend raised
+
+Codes are names, not `grpc.StatusCode`, so that this file needs no grpc.
+"""
+
+from typing import ClassVar
+
+
+class QuadrigaError(Exception):
+    """Base of all errors below."""
+
+
+class ConfigError(QuadrigaError):
+    """A setting, file or repository that cannot be used; names it, what came and what was expected."""
+
+
+class RequestError(QuadrigaError):
+    """One request fails.
+
+    Attributes:
+        code: Name of the gRPC status that the caller receives.
+        reason: Label of the refusal in metrics.
+    """
+
+    code: ClassVar[str] = "INTERNAL"
+    reason: ClassVar[str] = "internal"
+
+
+class InvalidInput(RequestError):
+    """The request contradicts the protocol or the model's contract."""
+
+    code, reason = "INVALID_ARGUMENT", "invalid_input"
+
+
+class ModelNotFound(RequestError):
+    """No model, or no version, of that name is known."""
+
+    code, reason = "NOT_FOUND", "not_found"
+
+
+class Unsupported(RequestError):
+    """The protocol has it; this server does not, or it is switched off."""
+
+    code, reason = "UNIMPLEMENTED", "unsupported"
+
+
+class ModelNotReady(RequestError):
+    """The model is known and cannot answer now."""
+
+    code, reason = "UNAVAILABLE", "not_ready"
+
+
+class Overloaded(RequestError):
+    """The model's queue is full; the same request may succeed later."""
+
+    code, reason = "UNAVAILABLE", "overloaded"
+
+
+class DeadlineExceeded(RequestError):
+    """The deadline or the request's `timeout` passed before the request ran."""
+
+    code, reason = "DEADLINE_EXCEEDED", "deadline"
+
+
+class Cancelled(RequestError):
+    """The caller cancelled before the request ran."""
+
+    code, reason = "CANCELLED", "cancelled"
+
+
+class ShuttingDown(RequestError):
+    """The server has stopped taking new requests."""
+
+    code, reason = "UNAVAILABLE", "shutting_down"
+
+
+class WorkerLost(RequestError):
+    """The worker that held the request died, more often than a request is tried."""
+
+    code, reason = "UNAVAILABLE", "worker_lost"
+
+
+class InferenceFailed(RequestError):
+    """The backend raised while it ran the batch."""
+
+    code, reason = "INTERNAL", "inference_failed"

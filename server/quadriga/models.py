@@ -1,0 +1,382 @@
+"""The models that the server knows, each version with its state, workers and scheduler. Server process.
+
+    ModelRegistry   name -> version -> ModelVersion; finds the one a request means; loads, swaps and unloads
+    ModelVersion    one version: LOADING -> READY or UNAVAILABLE -> UNLOADING -> gone
+
+A version is READY while at least one of its workers can take batches.
+"""
+
+import asyncio
+import enum
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from quadriga.backends import FORMATS
+from quadriga.backends.base import ModelSource
+from quadriga.config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
+from quadriga.counters import ModelCounters
+from quadriga.errors import ConfigError, InvalidInput, ModelNotFound, ModelNotReady, RequestError, ShuttingDown
+from quadriga.repository import ModelFiles, ModelVersionFiles
+from quadriga.requests import Batch
+from quadriga.scheduler import Scheduler
+from quadriga.specs import ModelSpec
+from quadriga.validate import RequestValidator
+from quadriga.workers.messages import BatchDone, Load
+from quadriga.workers.supervisor import Lifecycle, Supervisor
+from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
+
+log = logging.getLogger("quadriga.models")
+
+_MICROSECOND_NS: Final = 1_000
+
+
+class State(enum.StrEnum):
+    """Of a model version, under the names that RepositoryIndex uses."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    UNAVAILABLE = "UNAVAILABLE"
+    UNLOADING = "UNLOADING"
+
+
+class ModelVersion:
+    """One version of a model.
+
+    Attributes:
+        name: Of the model.
+        version: Its number.
+        version_text: The same as the wire has it.
+        files: Where it lies on disk.
+        config: The model's settings.
+        counters: What happened since it was loaded.
+        state: See `State`; changes are reported to `on_change`.
+        reason: Why it is not READY; empty when it is.
+        spec: Its contract; like the next two, there once it has been loaded.
+        validator: Checks requests against it.
+        scheduler: Takes requests.
+        device: What its workers run on.
+        load_ns: Importing the framework and loading the file, of the slowest worker.
+        warm_up_ns: Running every batch size once.
+    """
+
+    spec: ModelSpec
+    validator: RequestValidator
+    scheduler: Scheduler
+
+    def __init__(
+        self,
+        model: ModelFiles,
+        files: ModelVersionFiles,
+        config: ModelConfig,
+        on_change: Callable[["ModelVersion"], None],
+    ) -> None:
+        self.name = model.name
+        self.version = files.version
+        self.version_text = str(files.version)
+        self.files = files
+        self.config = config
+        self.counters = ModelCounters()
+        self.state = State.LOADING
+        self.reason = "waiting to be loaded"
+        self.device = ""
+        self.load_ns = 0
+        self.warm_up_ns = 0
+        self._labels = model.labels_of
+        self._on_change = on_change
+        self._supervisor: Supervisor[Batch] | None = None
+
+    @property
+    def platform(self) -> str:
+        """What the protocol calls the file's format; empty for a backend of the user's own."""
+        return FORMATS[self.files.format].platform if self.files.format else ""
+
+    @property
+    def backend(self) -> str:
+        """Which backend runs it."""
+        return self.files.backend
+
+    @property
+    def loaded(self) -> bool:
+        """Whether `spec`, `validator` and `scheduler` are there."""
+        return hasattr(self, "scheduler")
+
+    @property
+    def workers(self) -> list[Worker[Batch]]:
+        """Its workers that can take batches now."""
+        return [] if self._supervisor is None else self._supervisor.workers
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were started to replace dead ones."""
+        return 0 if self._supervisor is None else self._supervisor.restarts
+
+    def default_expiry_ns(self, arrived_ns: int) -> int:
+        """When a request that arrived then expires by the model's own settings; 0: never."""
+        timeout_us = self.config.default_timeout_us
+        return arrived_ns + timeout_us * _MICROSECOND_NS if timeout_us else 0
+
+    # ---- life
+
+    async def load(self, gate: asyncio.Semaphore) -> None:
+        """Boots the workers and becomes READY, or UNAVAILABLE with the reason.
+
+        Args:
+            gate: Bounds how many models load at a time.
+        """
+        if self.files.error:
+            self._change(State.UNAVAILABLE, self.files.error)
+            return
+        async with gate:
+            self._change(State.LOADING, "loading")
+            self._supervisor = Supervisor(
+                f"{self.name}/{self.version}",
+                self._loads(),
+                Events(done=self._on_done, failed=self._on_failed, lost=self._on_lost),
+                Lifecycle(ready=self._on_ready, lost=self._on_lost, recovery_failed=self._on_recovery_failed),
+            )
+            try:
+                loaded = await self._supervisor.start()
+                self._adopt(loaded.spec)
+            except (BootFailure, ConfigError) as failure:
+                await self._supervisor.stop()
+                self._change(State.UNAVAILABLE, str(failure))
+                return
+        self.device = loaded.device
+        self.load_ns, self.warm_up_ns = loaded.load_ns, loaded.warm_up_ns
+        for worker in self._supervisor.workers:
+            self.scheduler.add_worker(worker)
+        self._change(State.READY, "")
+
+    async def unload(self, drain_seconds: float) -> None:
+        """Takes no request any more, lets those in hand end, and ends the workers."""
+        self._change(State.UNLOADING, "unloading")
+        if self.loaded:
+            self.scheduler.refuse(self._not_ready)
+            try:
+                async with asyncio.timeout(drain_seconds):
+                    await self.scheduler.drained()
+            except TimeoutError:
+                log.warning("%s/%s: requests are still in hand after %.1f s", self.name, self.version, drain_seconds)
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+        if self.loaded:
+            self.scheduler.close(self._not_ready)
+        self._change(State.UNAVAILABLE, "unloaded")
+
+    def _loads(self) -> list[Load]:
+        devices = [device for group in self.config.instance_groups for device in instance_devices(group)]
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = self.config.threads or default_threads(len(devices), cores)
+        source = ModelSource(
+            path=str(self.files.path),
+            threads=threads,
+            inputs=self.config.inputs,
+            outputs=self.config.outputs,
+            batches=self.config.batches,
+            parameters=dict(self.config.parameters),
+        )
+        largest = DEFAULT_MAX_BATCH_SIZE if self.config.max_batch_size is None else self.config.max_batch_size
+        return [
+            Load(self.backend, msgspec.structs.replace(source, device=device), SLOTS, largest) for device in devices
+        ]
+
+    def _adopt(self, spec: ModelSpec) -> None:
+        """Makes what serves requests, from the contract that the workers report."""
+        self.spec = msgspec.structs.replace(spec, labels=self._labels(spec.outputs[0].name) or spec.labels)
+        policy = self.config.batch_policy(self.spec)
+        self.validator = RequestValidator(self.name, self.spec, policy.max_batch_size)
+        self.scheduler = Scheduler(self.name, policy, self.spec, self.counters)
+
+    def _change(self, state: State, reason: str) -> None:
+        self.state, self.reason = state, reason
+        if state is State.UNAVAILABLE and reason != "unloaded":
+            log.error("model %s version %s is unavailable: %s", self.name, self.version, reason)
+        self._on_change(self)
+
+    def _not_ready(self) -> RequestError:
+        return ModelNotReady(f"model {self.name!r} version {self.version} is {self.state}: {self.reason}")
+
+    # ---- what its workers report
+
+    def _on_ready(self, worker: Worker[Batch]) -> None:
+        if self.loaded and self.state is not State.UNLOADING:
+            self.scheduler.admit()
+            self.scheduler.add_worker(worker)
+            self._change(State.READY, "")
+
+    def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
+        if not self.loaded:
+            return
+        self.scheduler.remove_worker(worker, how, held)
+        if not self.workers and self.state is State.READY:
+            # Still admitting: the replacement is on its way, and what arrives meanwhile waits for it.
+            self._change(State.LOADING, f"its worker was lost ({how}) and is being replaced")
+
+    def _on_recovery_failed(self, reason: str) -> None:
+        if not self.workers and self.state is not State.UNLOADING:
+            self._change(State.UNAVAILABLE, reason)
+            self.scheduler.refuse(self._not_ready)
+            self.scheduler.fail_waiting(self._not_ready)
+
+    def _on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
+        self.scheduler.on_done(worker, assigned, done)
+
+    def _on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
+        self.scheduler.on_failed(worker, assigned, reason)
+
+
+class ModelRegistry:
+    """Every model that the server knows.
+
+    Attributes:
+        draining: Whether the server takes no new requests any more.
+    """
+
+    def __init__(self, on_change: Callable[[ModelVersion], None] = lambda version: None) -> None:
+        """Starts empty; `on_change` hears of every change of a version's state."""
+        self.draining = False
+        self._on_change = on_change
+        self._models: dict[str, dict[int, ModelVersion]] = {}
+        self._broken: dict[str, str] = {}
+        self._ready: dict[tuple[str, str], ModelVersion] = {}
+        self._gate = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
+
+    def ready(self, name: str, version: str) -> ModelVersion:
+        """The version that a request means and that can answer it; an empty `version` is the newest ready one.
+
+        Raises:
+            RequestError: There is none, with the reason.
+        """
+        found = self._ready.get((name, version))
+        if found is None or self.draining:
+            raise self._why_not_ready(name, version)
+        return found
+
+    def find(self, name: str, version: str) -> ModelVersion:
+        """The version that a request means, ready or not; an empty `version` is the newest, ready ones first.
+
+        Raises:
+            RequestError: No such model or version is known, or `version` is not a number.
+        """
+        versions = self._versions(name)
+        if version:
+            number = parse_version(version)
+            if number not in versions:
+                known = ", ".join(map(str, sorted(versions)))
+                raise ModelNotFound(f"model {name!r} has no version {number}; it has {known}")
+            return versions[number]
+        return self._ready.get((name, "")) or versions[max(versions)]
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """All versions of a model, ascending.
+
+        Raises:
+            ModelNotFound: No such model is known.
+        """
+        return [version for _, version in sorted(self._versions(name).items())]
+
+    def all(self) -> list[ModelVersion]:
+        """Every version of every model, by name and number."""
+        return [version for name in sorted(self._models) for version in self.versions(name)]
+
+    def broken(self) -> dict[str, str]:
+        """Models without any version that could be tried, and why."""
+        return dict(self._broken)
+
+    async def load(self, found: Iterable[ModelFiles]) -> None:
+        """Loads models side by side; returns when each is READY or UNAVAILABLE.
+
+        A version that is known already is replaced when the new one is ready, and stays when that fails.
+        """
+        loading = []
+        for model in found:
+            if model.config is None or not model.versions:
+                self._broken[model.name] = model.error or "it has no version"
+                log.error("model %s is unavailable: %s", model.name, self._broken[model.name])
+                continue
+            self._broken.pop(model.name, None)
+            loading += [self._load_version(model, files, model.config) for files in model.versions]
+        await asyncio.gather(*loading)
+
+    async def unload(self, versions: Sequence[ModelVersion], drain_seconds: float) -> None:
+        """Unloads versions side by side and forgets them."""
+        await asyncio.gather(*(version.unload(drain_seconds) for version in versions))
+        for version in versions:
+            table = self._models.get(version.name, {})
+            if table.get(version.version) is version:
+                del table[version.version]
+            if not table:
+                self._models.pop(version.name, None)
+
+    def forget_broken(self, name: str) -> None:
+        """Drops a model that could not be tried and whose folder is gone."""
+        self._broken.pop(name, None)
+
+    async def _load_version(self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig) -> None:
+        fresh = ModelVersion(model, files, config, self._changed)
+        table = self._models.setdefault(model.name, {})
+        old = table.get(files.version)
+        if old is None or not old.loaded:
+            table[files.version] = fresh
+        await fresh.load(self._gate)
+        if old is None or not old.loaded:
+            return
+        if fresh.state is not State.READY:
+            log.error("model %s version %s keeps serving what it had: %s", fresh.name, fresh.version, fresh.reason)
+            return
+        table[files.version] = fresh
+        self._refresh(model.name)
+        await old.unload(drain_seconds=60.0)
+
+    def _changed(self, version: ModelVersion) -> None:
+        self._refresh(version.name)
+        self._on_change(version)
+
+    def _refresh(self, name: str) -> None:
+        """Rebuilds what `ready` looks up for one model."""
+        for key in [key for key in self._ready if key[0] == name]:
+            del self._ready[key]
+        for number, version in sorted(self._models.get(name, {}).items()):
+            # A version whose worker is being replaced still admits: its requests wait for the new one.
+            if version.state is State.READY or (version.state is State.LOADING and version.loaded):
+                self._ready[name, str(number)] = version
+                self._ready[name, ""] = version
+
+    def _versions(self, name: str) -> dict[int, ModelVersion]:
+        if versions := self._models.get(name):
+            return versions
+        if name in self._broken:
+            raise ModelNotReady(f"model {name!r} is unavailable: {self._broken[name]}")
+        known = ", ".join(sorted(self._models)) or "none"
+        raise ModelNotFound(f"no model {name!r} is served here; there is: {known}")
+
+    def _why_not_ready(self, name: str, version: str) -> RequestError:
+        if self.draining:
+            return ShuttingDown("the server is shutting down and takes no new requests")
+        try:
+            found = self.find(name, version)
+        except RequestError as error:
+            return error
+        return ModelNotReady(f"model {name!r} version {found.version} is {found.state}: {found.reason}")
+
+
+def parse_version(text: str) -> int:
+    """A version as requests have it.
+
+    Raises:
+        InvalidInput: It is not a positive integer.
+    """
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise InvalidInput(f"model version {text!r} is not one; expected a positive integer, or nothing for the newest")
+
+
+def instance_devices(group: InstanceGroup) -> list[str]:
+    """The device of each worker of a group."""
+    if group.kind == "gpu" or group.gpus:
+        return [f"cuda:{gpu}" for gpu in group.gpus or (0,) for _ in range(group.count)]
+    return [group.kind] * group.count

@@ -1,0 +1,275 @@
+"""Models on disk: what is there, what of it can be served, and whether it has changed. Runs in the server process.
+
+The layout is Triton's:
+
+    <repository>/
+        <model>/
+            model.toml or config.pbtxt    optional
+            labels.txt                    optional: class names, one a line
+            <version>/                    a positive integer
+                model.onnx | model.pt | model.keras | model.savedmodel/
+
+Knows nothing of processes: what is found is a value, and loading it is somebody else's work.
+"""
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from quadriga.backends import FORMATS
+from quadriga.config import ModelConfig
+from quadriga.config_file import load_model_config
+from quadriga.errors import ConfigError
+
+LABELS_FILE: Final = "labels.txt"
+#: What makes a folder a SavedModel.
+_SAVED_MODEL: Final = "saved_model.pb"
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersionFiles:
+    """One version of a model.
+
+    Attributes:
+        version: Its number.
+        path: Of the model's file, or its folder for a SavedModel; of the version's folder where there is an error.
+        format: A key of `FORMATS`; empty where there is an error, or where a backend of the user's own reads a file of
+            no known suffix.
+        backend: A key of `BACKENDS`, or "module:Class"; empty where there is an error.
+        error: Why it cannot be loaded; None: nothing is known against it.
+    """
+
+    version: int
+    path: Path
+    format: str = ""
+    backend: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """One model.
+
+    Attributes:
+        name: Of the model.
+        directory: Its folder; for a single file, the folder that the file is in.
+        file: The single file that it was made of; None: it is a folder of a repository.
+        config: Its settings; None where they cannot be read.
+        error: Why no version can be served; None: see the versions.
+        versions: Those that the version policy chooses, ascending.
+        labels: Class names of every output that has none of its own, in index order; empty where there are none.
+        output_labels: Class names by output, for outputs that have a file of their own.
+    """
+
+    name: str
+    directory: Path
+    file: Path | None = None
+    config: ModelConfig | None = None
+    error: str | None = None
+    versions: tuple[ModelVersionFiles, ...] = ()
+    labels: tuple[str, ...] = ()
+    output_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def labels_of(self, output: str) -> tuple[str, ...]:
+        """The class names of an output, in index order; empty where no file gives them."""
+        return self.output_labels.get(output, self.labels)
+
+
+def scan(repositories: Sequence[Path], files: Sequence[Path] = ()) -> list[ModelFiles]:
+    """Every model of the repositories and every single file, by name; a name that is there twice cannot be served.
+
+    Raises:
+        ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
+    """
+    found = [single_file(file) for file in files]
+    for repository in {repository.resolve(): repository for repository in repositories}.values():
+        found.extend(_models(repository))
+    by_name: dict[str, ModelFiles] = {}
+    for model in found:
+        earlier = by_name.get(model.name)
+        by_name[model.name] = model if earlier is None else _ambiguous(earlier, model)
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def single_file(path: Path) -> ModelFiles:
+    """One model file as version 1 of a model that is called after it; no config is read.
+
+    The name is the file's without suffix; of `<model>/<version>/model.onnx` it is `<model>`.
+
+    Raises:
+        ConfigError: Nothing is there, or it is of no known format.
+    """
+    path = Path(os.path.abspath(path))  # links stay: their name is the one that the user knows
+    if not path.exists():
+        raise ConfigError(f"model file {path} does not exist")
+    known = format_of(path)
+    if known is None:
+        raise ConfigError(f"model file {path} is of no known format; expected {_formats()}")
+    name = path.name.removesuffix(FORMATS[known].suffix)
+    if name == "model" and _VERSION.fullmatch(path.parent.name):
+        name = path.parent.parent.name
+    name = _NOT_IN_NAMES.sub("_", name).strip("._-") or "model"
+    version = ModelVersionFiles(version=1, path=path, format=known, backend=FORMATS[known].backend)
+    config = ModelConfig(name=name)
+    return ModelFiles(name=name, directory=path.parent, file=path, config=config, versions=(version,))
+
+
+def format_of(path: Path) -> str | None:
+    """The key of `FORMATS` for a file or folder, by its suffix and whether it is a folder; None: it is none of them."""
+    if (path / _SAVED_MODEL).is_file():
+        return "savedmodel"
+    for name, known in FORMATS.items():
+        if path.name.endswith(known.suffix) and _is_model(path, name):
+            return name
+    return None
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The class names in a file, one a line, in index order; blank lines at its end do not count.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"label file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"label file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    return tuple(line.strip() for line in text.rstrip().split("\n")) if text.strip() else ()
+
+
+def fingerprint(model: ModelFiles) -> tuple[tuple[str, int, int, int], ...]:
+    """A value that changes whenever a file or folder of the model comes, goes or is written.
+
+    Returns:
+        Path, inode, size in bytes and time of modification in ns of each, in order; size and time of a folder are 0.
+    """
+    return tuple(sorted(_entries(model.file or model.directory)))
+
+
+def _entries(root: Path) -> Iterator[tuple[str, int, int, int]]:
+    pending, seen = [root], set()
+    while pending:
+        path = pending.pop()
+        try:
+            found = path.stat()
+            is_folder = stat.S_ISDIR(found.st_mode)
+            if is_folder and (found.st_dev, found.st_ino) not in seen:  # a link may lead back up
+                seen.add((found.st_dev, found.st_ino))
+                pending.extend(path.iterdir())
+        except OSError:  # gone since it was listed, a dangling link, or not ours to read: as good as not there
+            continue
+        yield str(path), found.st_ino, 0 if is_folder else found.st_size, 0 if is_folder else found.st_mtime_ns
+
+
+def _ambiguous(first: ModelFiles, second: ModelFiles) -> ModelFiles:
+    places = f"{first.file or first.directory} and {second.file or second.directory}"
+    problem = f"two models are called {first.name!r}, {places}; rename or remove one"
+    return ModelFiles(name=first.name, directory=first.directory, file=first.file, error=problem)
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The folders in a folder, by name, without hidden ones."""
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _models(repository: Path) -> list[ModelFiles]:
+    try:
+        folders = _folders(repository)
+    except OSError as error:
+        raise ConfigError(f"model repository {repository} cannot be read: {error.strerror}") from None
+    return [_model(directory) for directory in folders]
+
+
+def _model(directory: Path) -> ModelFiles:
+    name = directory.name
+    try:
+        config = load_model_config(directory, name)
+        labels_file = directory / LABELS_FILE
+        labels = read_labels(labels_file) if labels_file.exists() else ()
+        output_labels = {output: read_labels(directory / file) for output, file in config.label_files.items()}
+        chosen = config.versions.choose(_versions(directory))
+    except ConfigError as error:
+        return ModelFiles(name=name, directory=directory, error=str(error))
+    versions = tuple(_version(directory / str(number), number, config) for number in chosen)
+    return ModelFiles(
+        name=name,
+        directory=directory,
+        config=config,
+        versions=versions,
+        labels=labels,
+        output_labels=output_labels,
+    )
+
+
+def _versions(directory: Path) -> list[int]:
+    try:
+        folders = _folders(directory)
+    except OSError as error:
+        raise ConfigError(f"model folder {directory} cannot be read: {error.strerror}") from None
+    versions = []
+    for folder in folders:
+        if _VERSION.fullmatch(folder.name):
+            versions.append(int(folder.name))
+        else:
+            _warn_ignored(folder)
+    if not versions:
+        raise ConfigError(f"model folder {directory} has no versions; expected a folder 1 with the model's file in it")
+    return versions
+
+
+@cache  # repositories are scanned again and again when they are polled
+def _warn_ignored(folder: Path) -> None:
+    _log.warning("%s is ignored: a version's folder is called 1, 2 and so on, without leading zeros", folder)
+
+
+def _version(folder: Path, number: int, config: ModelConfig) -> ModelVersionFiles:
+    try:
+        path, format_name = _model_file(folder, config)
+    except ConfigError as error:
+        return ModelVersionFiles(version=number, path=folder, error=str(error))
+    backend = config.backend or FORMATS[format_name].backend
+    return ModelVersionFiles(version=number, path=path, format=format_name, backend=backend)
+
+
+def _model_file(folder: Path, config: ModelConfig) -> tuple[Path, str]:
+    """The model's file in a version's folder, and its format, which may be empty where the config gives a backend."""
+    if not folder.is_dir():
+        raise ConfigError(f"version folder {folder} does not exist, but version_policy asks for it")
+    formats = {name: known for name, known in FORMATS.items() if known.backend == config.backend} or FORMATS
+    if config.file_name is not None:
+        path = folder / config.file_name
+        if not path.exists():
+            raise ConfigError(f"model file {path} does not exist, but default_model_filename names it")
+        format_name = next(iter(formats)) if len(formats) == 1 else format_of(path)
+        if format_name is None and config.backend is None:
+            raise ConfigError(f"model file {path} is of no known format; expected {_formats()}, or set backend")
+        return path, format_name or ""
+    expected = {name: folder / f"model{known.suffix}" for name, known in formats.items()}
+    found = [(path, name) for name, path in expected.items() if _is_model(path, name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path, _ in found)
+        raise ConfigError(f"version folder {folder} has {names}; expected one model, or set default_model_filename")
+    names = ", ".join(path.name for path in expected.values())
+    raise ConfigError(f"version folder {folder} has no model; expected one of {names}, or set default_model_filename")
+
+
+def _is_model(path: Path, format_name: str) -> bool:
+    return path.is_dir() if format_name == "savedmodel" else path.is_file()
+
+
+def _formats() -> str:
+    return f"a name that ends in one of {', '.join(known.suffix for known in FORMATS.values())}"

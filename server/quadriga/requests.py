@@ -1,0 +1,114 @@
+"""A request on its way: admitted by the service, batched by the scheduler, answered to its caller. Server process."""
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol
+
+from quadriga.batching import is_dead
+from quadriga.errors import RequestError
+
+
+class Output(NamedTuple):
+    """One request's part of one output.
+
+    Attributes:
+        shape: Whole shape, batch dimension included.
+        raw: Its raw encoding; a view of the slab, valid only during `Caller.answer`.
+    """
+
+    shape: tuple[int, ...]
+    raw: "memoryview[int]"
+
+
+class Timings(NamedTuple):
+    """Where a request's time went, up to the moment its response is encoded.
+
+    Attributes:
+        queue_ns: Waiting for a batch and for the worker.
+        batch_ns: Assembly of the batch.
+        compute_ns: In the worker.
+        total_ns: Since arrival.
+    """
+
+    queue_ns: int
+    batch_ns: int
+    compute_ns: int
+    total_ns: int
+
+
+class Caller(Protocol):
+    """Who waits for a request's answer; exactly one of the two methods is called, once."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+        """Takes the outputs, in the order of the model's contract."""
+
+    def fail(self, error: RequestError) -> None:
+        """Takes the reason why there is no answer."""
+
+
+class Request:
+    """An admitted request, as the batching policy and the scheduler see it.
+
+    Attributes:
+        caller: Who waits.
+        data: The inputs' raw encodings, in the order of the model's contract.
+        shapes: The inputs' whole shapes.
+        rows: 1 where the model does not batch.
+        key: The shapes without their rows.
+        arrived_ns: Monotonic clock.
+        expires_ns: Monotonic clock; 0: never.
+    """
+
+    __slots__ = ("arrived_ns", "caller", "data", "expires_ns", "key", "rows", "shapes")
+
+    def __init__(
+        self,
+        caller: Caller,
+        data: Sequence["bytes | memoryview[int]"],
+        shapes: tuple[tuple[int, ...], ...],
+        rows: int,
+        arrived_ns: int,
+        expires_ns: int,
+    ) -> None:
+        self.caller = caller
+        self.data = data
+        self.shapes = shapes
+        self.rows = rows
+        self.key: Hashable = tuple([shape[1:] for shape in shapes])
+        self.arrived_ns = arrived_ns
+        self.expires_ns = expires_ns
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.caller.cancelled
+
+
+class Batch:
+    """Requests that run together.
+
+    Attributes:
+        requests: In the order in which their rows lie.
+        rows: Of all of them.
+        popped_ns: When they left the queue; monotonic clock.
+        attempts: How many workers died while they ran it.
+    """
+
+    __slots__ = ("attempts", "popped_ns", "requests", "rows")
+
+    def __init__(self, requests: list[Request], popped_ns: int) -> None:
+        self.requests = requests
+        self.rows = sum([request.rows for request in requests])
+        self.popped_ns = popped_ns
+        self.attempts = 0
+
+    def drop_dead(self, now: int) -> list[Request]:
+        """Takes out the requests that nobody waits for any more, and returns them."""
+        dead = [request for request in self.requests if is_dead(request, now)]
+        if dead:
+            self.requests = [request for request in self.requests if not is_dead(request, now)]
+            self.rows = sum([request.rows for request in self.requests])
+        return dead

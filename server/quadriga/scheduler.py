@@ -1,0 +1,281 @@
+"""From admitted requests to batches in workers and back, for one model version. Server process, event loop's thread.
+
+    submit -> BatchQueue -> _dispatch: a slot is free and a batch due -> Worker.run
+                                      ... the worker computes ...
+    requests answered <- _on_done: rows of the slot's outputs, per request <- BatchDone
+
+Everything is callbacks: no task, future or lock per request. A dispatch is put off to the end of the loop's turn, so
+that requests which arrived in one turn share a batch.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from quadriga.batching import BatchQueue
+from quadriga.config import BatchPolicy
+from quadriga.counters import ModelCounters, Phases
+from quadriga.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InferenceFailed,
+    Overloaded,
+    RequestError,
+    WorkerLost,
+)
+from quadriga.requests import Batch, Output, Request, Timings
+from quadriga.scatter import split_outputs
+from quadriga.specs import ModelSpec
+from quadriga.workers.messages import BatchDone
+from quadriga.workers.worker import Assigned, Worker
+
+#: How often a batch may be the one that was running when its worker died.
+MAX_ATTEMPTS: Final = 2
+_NS: Final = 1_000_000_000
+
+
+class Scheduler:
+    """Queue and workers of one model version.
+
+    Attributes:
+        counters: What happened so far.
+    """
+
+    def __init__(self, name: str, policy: BatchPolicy, spec: ModelSpec, counters: ModelCounters) -> None:
+        """Starts without workers: requests wait until `add_worker`."""
+        self.counters = counters
+        self._name = name
+        self._policy = policy
+        self._spec = spec
+        self._queue: BatchQueue[Request] = BatchQueue(policy.max_batch_size, policy.max_queue_delay_us * 1_000)
+        self._retries: deque[Batch] = deque()
+        self._workers: list[Worker[Batch]] = []
+        self._refusal: Callable[[], RequestError] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._dispatching = False
+        self._due_timer: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no worker holds."""
+        return len(self._queue) + sum(len(batch.requests) for batch in self._retries)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that workers hold."""
+        return sum(worker.in_flight for worker in self._workers)
+
+    # ---- requests in
+
+    def submit(self, request: Request) -> None:
+        """Admits a request; its caller hears of it later.
+
+        Raises:
+            RequestError: It is refused: the queue is full, or the model takes nothing now.
+        """
+        if self._refusal is not None:
+            raise self._refusal()
+        if len(self._queue) >= self._policy.max_queue_size:
+            self._fail_dead(self._queue.take_dead(time.monotonic_ns()))
+            if len(self._queue) >= self._policy.max_queue_size:
+                raise Overloaded(
+                    f"model {self._name!r} has {len(self._queue)} requests waiting, its limit; send fewer at a time, "
+                    "or raise max_queue_size"
+                )
+        self._queue.push(request)
+        if request.expires_ns:
+            self._watch_expiry(request.expires_ns, request.arrived_ns)
+        self._dispatch_soon()
+
+    def refuse(self, refusal: Callable[[], RequestError]) -> None:
+        """Turns every new request away from now on, with what `refusal` makes."""
+        self._refusal = refusal
+
+    def admit(self) -> None:
+        """Takes requests again."""
+        self._refusal = None
+
+    def fail_waiting(self, refusal: Callable[[], RequestError]) -> None:
+        """Fails every request that no worker holds."""
+        for batch in self._retries:
+            self._fail(batch.requests, refusal())
+        self._retries.clear()
+        self._fail(self._queue.take_all(), refusal())
+        self._check_idle()
+
+    def close(self, refusal: Callable[[], RequestError]) -> None:
+        """Ends: fails what is left, once the workers are gone."""
+        self.refuse(refusal)
+        for timer in (self._due_timer, self._expiry_timer):
+            if timer is not None:
+                timer.cancel()
+        for worker in self._workers:
+            for assigned in worker.abandon():
+                self._fail(assigned.work.requests, refusal())
+        self._workers.clear()
+        self.fail_waiting(refusal)
+
+    async def drained(self) -> None:
+        """Waits until no request waits or runs."""
+        self._idle = asyncio.Event()
+        self._check_idle()
+        await self._idle.wait()
+
+    # ---- workers
+
+    def add_worker(self, worker: Worker[Batch]) -> None:
+        """Gives batches to a worker from now on."""
+        self._workers.append(worker)
+        self._dispatch_soon()
+
+    def remove_worker(self, worker: Worker[Batch], how: str, held: Sequence[Assigned[Batch]]) -> None:
+        """Takes back what a dead worker held: the batch that was running counts one attempt, the others none."""
+        if worker in self._workers:
+            self._workers.remove(worker)
+        for running, assigned in zip([True, *[False] * len(held)], held, strict=False):
+            batch = assigned.work
+            batch.attempts += running
+            if batch.attempts >= MAX_ATTEMPTS:
+                text = f"{MAX_ATTEMPTS} workers of model {self._name!r} died while they ran this batch (last: {how})"
+                self._fail(batch.requests, WorkerLost(text))
+            else:
+                self._retries.append(batch)
+        self._dispatch_soon()
+        self._check_idle()
+
+    def on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
+        """Answers the requests of a batch from its slot, then frees the slot."""
+        batch = assigned.work
+        phases = Phases(
+            assembly_ns=assigned.sent_ns - batch.popped_ns,
+            waiting_ns=done.started_ns - assigned.sent_ns,
+            infer_ns=done.computed_ns - done.started_ns,
+            output_ns=done.finished_ns - done.computed_ns,
+        )
+        try:
+            split = split_outputs(done.outputs, assigned.slot.outputs.view, batch, self._spec)
+        except InferenceFailed as error:
+            self._fail(batch.requests, error)
+        else:
+            self.counters.count_batch(batch.rows, phases)
+            for request, outputs in zip(batch.requests, split, strict=True):
+                self._answer(request, outputs, batch.popped_ns, phases, done.finished_ns)
+        worker.release(assigned.slot)
+        self._dispatch()
+        self._check_idle()
+
+    def on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
+        """Fails the requests of a batch that the backend could not run."""
+        text = f"model {self._name!r} failed on a batch of {assigned.work.rows}: {reason}"
+        self._fail(assigned.work.requests, InferenceFailed(text))
+        self._dispatch()
+        self._check_idle()
+
+    # ---- dispatch
+
+    def _dispatch_soon(self) -> None:
+        if not self._dispatching:
+            self._dispatching = True
+            self._loop.call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """Sends batches off as long as one is due and a slot is free."""
+        self._dispatching = False
+        now = time.monotonic_ns()
+        while (worker := self._free_worker()) is not None:
+            batch = self._next_batch(now)
+            if batch is None:
+                return
+            self._send(worker, batch)
+
+    def _free_worker(self) -> Worker[Batch] | None:
+        """The worker with the most free slots, None when all are full."""
+        best, most = None, 0
+        for worker in self._workers:
+            free = worker.free_slots
+            if free > most:
+                best, most = worker, free
+        return best
+
+    def _next_batch(self, now: int) -> Batch | None:
+        while self._retries:
+            batch = self._retries.popleft()
+            self._fail_dead(batch.drop_dead(now))
+            if batch.requests:
+                return batch
+        while (due := self._queue.due(now)) is not None:
+            if due > now:
+                self._wake_at(due, now)
+                return None
+            requests, dead = self._queue.pop(now)
+            if dead:
+                self._fail_dead(dead)
+            if requests:
+                return Batch(requests, now)
+        return None
+
+    def _send(self, worker: Worker[Batch], batch: Batch) -> None:
+        requests = batch.requests
+        shapes = requests[0].shapes
+        if self._spec.batches:
+            shapes = tuple([(batch.rows, *shape[1:]) for shape in shapes])
+        parts = [[request.data[index] for request in requests] for index in range(len(shapes))]
+        worker.run(batch, parts, shapes)
+
+    def _wake_at(self, due: int, now: int) -> None:
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        self._due_timer = self._loop.call_later((due - now) / _NS, self._dispatch)
+
+    # ---- ends of requests
+
+    def _answer(
+        self, request: Request, outputs: Sequence[Output], popped_ns: int, phases: Phases, finished_ns: int
+    ) -> None:
+        queue_ns = popped_ns - request.arrived_ns + phases.waiting_ns
+        total_ns = time.monotonic_ns() - request.arrived_ns
+        request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
+        self.counters.count_answer(request.rows, queue_ns, phases, time.monotonic_ns() - finished_ns)
+
+    def _fail(self, requests: Sequence[Request], error: RequestError) -> None:
+        now = time.monotonic_ns()
+        for request in requests:
+            self.counters.count_failure(error.code, error.reason, now - request.arrived_ns)
+            request.caller.fail(error)
+
+    def _fail_dead(self, dead: Sequence[Request]) -> None:
+        for request in dead:
+            error: RequestError
+            if request.abandoned:
+                error = Cancelled(f"the call to model {self._name!r} was cancelled while it waited")
+            else:
+                waited_ms = (time.monotonic_ns() - request.arrived_ns) / 1e6
+                text = f"the deadline passed after {waited_ms:.1f} ms in the queue of model {self._name!r}"
+                error = DeadlineExceeded(text)
+            self._fail([request], error)
+        self._check_idle()
+
+    def _watch_expiry(self, expires_ns: int, now: int) -> None:
+        """Makes sure that a deadline is noticed while all workers are busy or away."""
+        delay = max(expires_ns - now, 0) / _NS
+        if self._expiry_timer is not None:
+            if self._expiry_timer.when() <= self._loop.time() + delay:
+                return
+            self._expiry_timer.cancel()
+        self._expiry_timer = self._loop.call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry_timer = None
+        now = time.monotonic_ns()
+        self._fail_dead(self._queue.take_dead(now))
+        upcoming = self._queue.next_expiry()
+        if upcoming is not None:
+            self._watch_expiry(upcoming, now)
+
+    def _check_idle(self) -> None:
+        if self._idle is not None and self.waiting == 0 and self.in_flight == 0:
+            self._idle.set()

@@ -1,0 +1,162 @@
+"""The composition root: builds the parts, starts them, and stops them in a written order. Server process.
+
+Start:     addresses are taken -> gRPC and HTTP answer (not ready) -> models load side by side -> ready
+Shutdown:  not ready -> no new calls -> requests in hand end, within the drain time -> workers end, and the shared
+           memory with them -> the HTTP port closes
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from quadriga.addresses import join_address
+from quadriga.config import ServerConfig
+from quadriga.control import ControlService
+from quadriga.errors import ConfigError
+from quadriga.health import SERVER, Health
+from quadriga.metrics import make_registry
+from quadriga.models import ModelRegistry, ModelVersion, State
+from quadriga.polling import Poller
+from quadriga.repository import ModelFiles, scan
+from quadriga.service import InferenceService
+from quadriga.transports import make_transport
+from quadriga.web import WebServer
+from quadriga_proto.inference_pb2 import DESCRIPTOR
+
+log = logging.getLogger("quadriga.server")
+
+SERVICE: Final = DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Addresses(NamedTuple):
+    """Where the server listens, as HOST:PORT."""
+
+    grpc: str
+    http: str
+
+
+class Server:
+    """One server.
+
+    Attributes:
+        config: What it was asked to do.
+        models: What it serves.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Builds the parts; nothing listens and nothing is loaded yet.
+
+        Raises:
+            ConfigError: A repository or model file cannot be used.
+        """
+        self.config = config
+        self._found = find_models(config)
+        self._ready = False
+        self._health = Health()
+        self.models = ModelRegistry(on_change=self._report_health)
+        inference = InferenceService(self.models)
+        control = ControlService(self.models, self.is_ready)
+        handlers = {SERVICE: {"ModelInfer": inference.infer, **control.handlers()}}
+        self._transport = make_transport(config, handlers, self._health)
+        self._web = WebServer(make_registry(self.models, inference), self.is_ready)
+
+    def is_ready(self) -> bool:
+        """Whether everything that can load has loaded, and the server is not stopping."""
+        return self._ready
+
+    async def run(self, announce: Callable[["Server", Addresses], None]) -> None:
+        """Serves until SIGINT or SIGTERM; a second signal skips the rest of the drain time.
+
+        Args:
+            announce: Called once, when the server is ready.
+
+        Raises:
+            ConfigError: An address cannot be had.
+        """
+        http_port = self._web.bind(self.config.host, self.config.http_port)
+        try:
+            grpc_port = await self._transport.start()
+        except ConfigError:
+            self._web.close()
+            raise
+        addresses = Addresses(join_address(self.config.host, grpc_port), join_address(self.config.host, http_port))
+        web = asyncio.create_task(self._web.serve())
+        with stop_signals() as stops:
+            stop = asyncio.create_task(stops.get())
+            work = asyncio.create_task(self._load_and_poll(announce, addresses))
+            await asyncio.wait((stop, work), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await asyncio.wait((stop,)) if work.exception() is None else stop.cancel()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self._shut_down(stops)
+        self._web.stop()
+        await web
+        if not work.cancelled():
+            work.result()
+
+    async def _load_and_poll(self, announce: Callable[["Server", Addresses], None], addresses: Addresses) -> None:
+        await self.models.load(self._found)
+        self._ready = True
+        self._health.set(SERVER, serving=True)
+        announce(self, addresses)
+        if self.config.model_control == "poll":
+            await Poller(self.config, self.models, self._found).run()
+
+    async def _shut_down(self, stops: "asyncio.Queue[signal.Signals]") -> None:
+        log.info("stopping: requests in hand have up to %.0f s", self.config.drain_seconds)
+        self._ready = False
+        self._health.drain()
+        self.models.draining = True
+        drain = asyncio.create_task(self._transport.stop(self.config.drain_seconds))
+        hurry = asyncio.create_task(stops.get())
+        await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
+        if not drain.done():
+            log.warning("stopping at once: requests in hand are given up")
+            await self._transport.stop(0)
+        hurry.cancel()
+        await drain
+        await self.models.unload(self.models.all(), drain_seconds=0)
+        log.info("stopped")
+
+    def _report_health(self, version: ModelVersion) -> None:
+        serving = any(sibling.state is State.READY for sibling in self.models.all() if sibling.name == version.name)
+        self._health.set(version.name, serving=serving)
+
+
+def find_models(config: ServerConfig) -> list[ModelFiles]:
+    """What the configuration asks to load at the start.
+
+    Raises:
+        ConfigError: A path cannot be used, or `load_models` names a model that is not there.
+    """
+    found = scan(config.repositories, config.files)
+    if config.model_control != "explicit":
+        return found
+    by_name = {model.name: model for model in found}
+    if "*" in config.load_models:
+        return found
+    missing = [name for name in config.load_models if name not in by_name]
+    if missing:
+        raise ConfigError(
+            f"no model {', '.join(map(repr, missing))} to load; there is: {', '.join(by_name) or 'nothing'}"
+        )
+    return [by_name[name] for name in config.load_models]
+
+
+@contextlib.contextmanager
+def stop_signals() -> "Iterator[asyncio.Queue[signal.Signals]]":
+    """A queue of the signals that ask the process to stop, while the context lasts."""
+    queue: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, queue.put_nowait, number)
+    try:
+        yield queue
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)

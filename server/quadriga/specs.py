@@ -1,0 +1,55 @@
+"""What a model takes and gives: the contract between a backend, the validation of requests and the metadata answers.
+
+Plain values without behaviour of their own; runs in the server process and in workers, and crosses the border between
+them as messages.
+"""
+
+from collections.abc import Iterable
+from math import prod
+from typing import Final
+
+import msgspec
+
+from quadriga_proto.codec import ITEM_SIZES
+
+#: A dimension of any size.
+ANY: Final = -1
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One input or output.
+
+    Attributes:
+        name: As the model calls it.
+        datatype: Of the protocol: FP32, INT64, BYTES and so on.
+        shape: One row's shape where the model batches (the batch dimension is left out), else the whole shape; -1 is
+            any size.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A loaded model's contract.
+
+    Attributes:
+        inputs: In the order in which `Backend.infer` receives them.
+        outputs: In the order in which `Backend.infer` returns them.
+        batches: Whether every tensor has a first dimension of rows that requests may share.
+        labels: Class names embedded in the model file, in index order; empty where there are none.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batches: bool
+    labels: tuple[str, ...] = ()
+
+
+def row_bytes(tensors: Iterable[TensorSpec]) -> int:
+    """Bytes of one row of all the tensors, in raw encoding.
+
+    As far as the contract tells: open dimensions count as 1, BYTES as nothing.
+    """
+    return sum(ITEM_SIZES.get(tensor.datatype, 0) * prod(max(size, 1) for size in tensor.shape) for tensor in tensors)

@@ -1,0 +1,77 @@
+"""The HTTP port: /metrics for Prometheus, /healthz/live and /healthz/ready for probes. Server process."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from quadriga.addresses import listen
+
+
+class WebServer:
+    """uvicorn inside the server's own loop, without its signal handling."""
+
+    def __init__(self, registry: CollectorRegistry, ready: Callable[[], bool]) -> None:
+        """Serves `registry`'s metrics; `ready` says whether the server is."""
+        self._registry = registry
+        self._ready = ready
+        routes = [
+            Route("/metrics", self._metrics),
+            Route("/healthz/live", self._live),
+            Route("/healthz/ready", self._is_ready),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes), log_config=None, log_level="warning", access_log=False, lifespan="off"
+        )
+        self._server = _Server(config)
+        self._socket: socket.socket | None = None
+
+    def bind(self, host: str, port: int) -> int:
+        """Takes the address; returns the port.
+
+        Raises:
+            ConfigError: It cannot be had.
+        """
+        self._socket = listen(host, port, "--http-port")
+        bound: int = self._socket.getsockname()[1]
+        return bound
+
+    async def serve(self) -> None:
+        """Serves until `stop`."""
+        if self._socket is None:
+            raise RuntimeError("bind first")
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Makes `serve` return once the answers in hand are sent."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        """Frees the address, whether or not it was ever served."""
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), media_type=content_type)
+
+    async def _live(self, request: Request) -> Response:
+        return PlainTextResponse("live\n")
+
+    async def _is_ready(self, request: Request) -> Response:
+        ready = self._ready()
+        return PlainTextResponse("ready\n" if ready else "not ready\n", status_code=200 if ready else 503)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals to the server process, which shuts its parts down in a written order."""
+        yield

@@ -1,0 +1,115 @@
+"""What crosses the socket between the server process and a worker; both sides.
+
+Every message is a tagged msgspec Struct in MessagePack: typed, validated when it is read, and unable to carry code.
+Tensors do not travel here but through the slab; a `Region` says where one lies.
+
+    server -> worker   Load (first, once, with the slab's file descriptors), RunBatch
+    worker -> server   Loaded or LoadFailed (once), BatchDone or BatchFailed (one per RunBatch, in order)
+
+The end needs no message: a worker that reads the end of the stream finishes its batch and exits, and a server that
+reads it knows that the worker is gone.
+"""
+
+import msgspec
+
+from quadriga.backends.base import ModelSource
+from quadriga.specs import ModelSpec
+
+
+class Region(msgspec.Struct, frozen=True, array_like=True):
+    """Where one tensor lies in a segment of the slab.
+
+    Attributes:
+        shape: Whole shape, batch dimension included.
+        offset: First byte in the segment.
+        size: Bytes of the raw encoding.
+    """
+
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+class Load(msgspec.Struct, frozen=True, tag=True):
+    """Load a model, warm it up and answer.
+
+    Attributes:
+        backend: A name of `quadriga.backends.BACKENDS` or "module:Class".
+        source: What to load.
+        slots: How many slots the slab has; two descriptors per slot come along, inputs first.
+        max_batch_size: Rows of the largest batch that will come; each size up to it is warmed up.
+    """
+
+    backend: str
+    source: ModelSource
+    slots: int
+    max_batch_size: int
+
+
+class RunBatch(msgspec.Struct, frozen=True, tag=True):
+    """Run the batch that lies in a slot.
+
+    Attributes:
+        slot: Index of the slot.
+        segment_size: Bytes of the slot's input segment now; it may have grown since the last batch.
+        inputs: One region per input, in the order of the model's contract.
+    """
+
+    slot: int
+    segment_size: int
+    inputs: tuple[Region, ...]
+
+
+class Loaded(msgspec.Struct, frozen=True, tag=True):
+    """The model is loaded and warmed up.
+
+    Attributes:
+        spec: Its contract.
+        device: What it runs on: "cpu" or "cuda:N".
+        load_ns: Nanoseconds for importing the framework and loading the file.
+        warm_up_ns: Nanoseconds for running every batch size once.
+    """
+
+    spec: ModelSpec
+    device: str
+    load_ns: int
+    warm_up_ns: int
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag=True):
+    """The model cannot be loaded; the worker exits after sending this."""
+
+    reason: str
+
+
+class BatchDone(msgspec.Struct, frozen=True, tag=True):
+    """The outputs of a batch lie in its slot.
+
+    The three instants are nanoseconds of the system-wide monotonic clock, comparable with the server's own.
+
+    Attributes:
+        slot: Index of the slot.
+        segment_size: Bytes of the slot's output segment now.
+        outputs: One region per output, in the order of the model's contract.
+        started_ns: The worker took the batch up.
+        computed_ns: The backend returned.
+        finished_ns: The outputs were copied into the slot.
+    """
+
+    slot: int
+    segment_size: int
+    outputs: tuple[Region, ...]
+    started_ns: int
+    computed_ns: int
+    finished_ns: int
+
+
+class BatchFailed(msgspec.Struct, frozen=True, tag=True):
+    """The backend raised while it ran the batch; the worker goes on."""
+
+    slot: int
+    reason: str
+
+
+ToWorker = Load | RunBatch
+FromWorker = Loaded | LoadFailed | BatchDone | BatchFailed

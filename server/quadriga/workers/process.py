@@ -1,0 +1,150 @@
+"""The worker: loads one model and runs the batches that its socket names, until the socket ends. Runs in a worker.
+
+Started by `worker.spawn` as `python -P -m quadriga.workers.process DESCRIPTOR PARENT_PID`. It must not import grpc,
+prometheus_client or the service: a worker's memory is the framework and the model.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from quadriga.backends import import_backend
+from quadriga.backends.base import Backend, ModelLoadError
+from quadriga.specs import ModelSpec
+from quadriga.workers.channel import Channel, ChannelClosed
+from quadriga.workers.messages import BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
+from quadriga.workers.slab import AttachedSlab
+
+MAX_SLOTS: Final = 64
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+log = logging.getLogger("quadriga.worker")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs a worker to its end; never returns normally."""
+    descriptor, parent = int(arguments[0]), int(arguments[1])
+    # Whoever stops the server may signal the whole group; when a worker ends is the server's decision alone.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    die_with(parent)
+    os.set_inheritable(descriptor, False)
+    channel: Channel[ToWorker] = Channel(socket.socket(fileno=descriptor), ToWorker)
+    try:
+        serve(channel)
+    except ChannelClosed:
+        pass  # the server wants no more batches, or is gone: both are the end
+    except BaseException:
+        log.exception("the worker failed")
+        leave(1)
+    leave(0)
+
+
+def die_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent dies, even while a backend holds the interpreter.
+
+    Elsewhere than on Linux the end of the socket, read between batches, has to do.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        leave(0)
+
+
+def leave(status: int) -> None:
+    """Ends the process without running the frameworks' exit handlers, which are slow and at times crash."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def serve(channel: Channel[ToWorker]) -> None:
+    """Loads, reports, and runs batches until the other side closes the stream.
+
+    Raises:
+        ChannelClosed: The end.
+    """
+    messages, descriptors = channel.receive_with_descriptors(2 * MAX_SLOTS)
+    load = messages[0]
+    if not isinstance(load, Load):
+        raise TypeError(f"expected Load first, got {type(load).__name__}")
+    slab = AttachedSlab(descriptors)
+    try:
+        backend, loaded = load_model(load)
+    except ModelLoadError as error:
+        channel.send(LoadFailed(str(error)))
+        return
+    except Exception as error:
+        log.exception("loading %s failed", load.source.path)
+        channel.send(LoadFailed(f"{type(error).__name__}: {error}"))
+        return
+    # What loading made stays for the worker's life: keep it out of every later garbage collection.
+    gc.collect()
+    gc.freeze()
+    channel.send(loaded)
+    while True:
+        for message in channel.receive():
+            if isinstance(message, RunBatch):
+                channel.send(run_batch(backend, loaded.spec, slab, message))
+
+
+def load_model(load: Load) -> tuple[Backend, Loaded]:
+    """Makes the backend, loads the model and warms up every batch size up to the largest."""
+    started = time.monotonic_ns()
+    try:
+        backend_class = import_backend(load.backend)
+    except (ImportError, AttributeError) as error:
+        raise ModelLoadError(f"backend {load.backend!r} cannot be imported: {error}") from error
+    if not issubclass(backend_class, Backend):
+        raise ModelLoadError(f"backend {load.backend!r} is not a subclass of quadriga.backends.base.Backend")
+    backend = backend_class()
+    backend.prepare(load.source)
+    source = msgspec.structs.replace(load.source, device=choose_device(backend, load.source.device))
+    spec = backend.load(source)
+    loaded = time.monotonic_ns()
+    # The largest first, so that allocators reserve once.
+    backend.warm_up(spec, range(load.max_batch_size, 0, -1) if spec.batches else [1])
+    return backend, Loaded(
+        spec=spec, device=source.device, load_ns=loaded - started, warm_up_ns=time.monotonic_ns() - loaded
+    )
+
+
+def choose_device(backend: Backend, asked: str) -> str:
+    """The device to run on: what was asked for, and for "auto" the first GPU that the backend can use, else the CPU."""
+    if asked != "auto":
+        return asked
+    return "cuda:0" if backend.cuda_devices() else "cpu"
+
+
+def run_batch(backend: Backend, spec: ModelSpec, slab: AttachedSlab, batch: RunBatch) -> BatchDone | BatchFailed:
+    """Runs one batch from its slot's inputs to its slot's outputs; what the backend raises becomes the answer."""
+    started = time.monotonic_ns()
+    try:
+        outputs = backend.infer(slab.inputs(batch.slot, batch.segment_size, batch.inputs, spec.inputs))
+        computed = time.monotonic_ns()
+        size, regions = slab.put_outputs(batch.slot, outputs)
+    except Exception as error:
+        log.exception("a batch failed")
+        return BatchFailed(batch.slot, f"{type(error).__name__}: {error}")
+    return BatchDone(
+        slot=batch.slot,
+        segment_size=size,
+        outputs=regions,
+        started_ns=started,
+        computed_ns=computed,
+        finished_ns=time.monotonic_ns(),
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

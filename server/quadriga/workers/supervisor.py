@@ -1,0 +1,143 @@
+"""Keeps the workers of one model version alive: boots, restarts with back-off, stops. Server process.
+
+A worker that cannot load its model is a boot failure, and ends the attempt: nothing would change by trying again at
+once. A worker that dies after it was ready is a crash, and is replaced.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from quadriga.workers.messages import Load, Loaded
+from quadriga.workers.worker import Assigned, BootFailure, Events, UnreadyWorker, Worker
+
+log = logging.getLogger("quadriga.supervisor")
+Work = TypeVar("Work")
+
+FIRST_BACKOFF_SECONDS: Final = 0.5
+LONGEST_BACKOFF_SECONDS: Final = 30.0
+#: A worker that lived this long is taken to be sound: the next crash is a first one again.
+SOUND_SECONDS: Final = 60.0
+
+
+class Backoff:
+    """How long to wait before a worker is started again; pure.
+
+    The first restart is immediate, each further one waits twice as long as the one before, up to a limit.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def next_delay(self, lived_seconds: float) -> float:
+        """Seconds to wait, given how long the worker that just ended had been ready (0: it never was)."""
+        if lived_seconds >= SOUND_SECONDS:
+            self._next = 0.0
+        delay = self._next
+        self._next = min(max(2 * delay, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
+        return delay
+
+
+class Lifecycle(NamedTuple, Generic[Work]):
+    """What a supervisor reports to the model version.
+
+    Attributes:
+        ready: A worker can take batches.
+        lost: A worker died; how, and the batches it held, the one that was running first.
+        recovery_failed: A worker could not be replaced yet, and why; it is tried again later.
+    """
+
+    ready: Callable[[Worker[Work]], None]
+    lost: Callable[[Worker[Work], str, list[Assigned[Work]]], None]
+    recovery_failed: Callable[[str], None]
+
+
+class Supervisor(Generic[Work]):
+    """The workers of one model version, one per instance.
+
+    Attributes:
+        restarts: How many workers were started to replace a dead one.
+    """
+
+    def __init__(self, name: str, loads: Sequence[Load], events: Events[Work], lifecycle: Lifecycle[Work]) -> None:
+        """Prepares one worker per element of `loads`; `events.lost` is not used, the lifecycle's is."""
+        self.restarts = 0
+        self._names = [f"{name}#{index}" if len(loads) > 1 else name for index in range(len(loads))]
+        self._loads = loads
+        self._events = events._replace(lost=self._on_lost)
+        self._lifecycle = lifecycle
+        self._workers: dict[str, Worker[Work]] = {}
+        self._ready_since: dict[str, float] = {}
+        self._backoffs = {worker: Backoff() for worker in self._names}
+        self._recoveries: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def workers(self) -> list[Worker[Work]]:
+        """Those that can take batches now."""
+        return list(self._workers.values())
+
+    async def start(self) -> Loaded:
+        """Boots all instances side by side and returns what the slowest reports.
+
+        Raises:
+            BootFailure: One of them cannot load the model; the others are stopped.
+        """
+        try:
+            async with asyncio.TaskGroup() as boots:
+                tasks = [
+                    boots.create_task(self._boot(name, load))
+                    for name, load in zip(self._names, self._loads, strict=True)
+                ]
+        except BaseExceptionGroup as failures:
+            await self.stop()
+            raise failures.exceptions[0] from None
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+        return max((task.result() for task in tasks), key=lambda loaded: loaded.load_ns + loaded.warm_up_ns)
+
+    async def stop(self) -> None:
+        """Ends every worker, and every attempt to replace one; nothing of them is left when this returns."""
+        self._stopping = True
+        for recovery in self._recoveries:
+            recovery.cancel()
+        workers = self.workers
+        self._workers.clear()
+        await asyncio.gather(*self._recoveries, *(worker.stop() for worker in workers), return_exceptions=True)
+
+    async def _boot(self, name: str, load: Load) -> Loaded:
+        unready: UnreadyWorker[Work] = UnreadyWorker(name, load)
+        worker, loaded = await unready.wait_until_ready(self._events)
+        self._workers[name] = worker
+        self._ready_since[name] = time.monotonic()
+        log.info("%s is ready: pid %d, loaded in %.0f ms", name, worker.pid, loaded.load_ns / 1e6)
+        self._lifecycle.ready(worker)
+        return loaded
+
+    def _on_lost(self, worker: Worker[Work], how: str, held: list[Assigned[Work]]) -> None:
+        self._workers.pop(worker.name, None)
+        self._lifecycle.lost(worker, how, held)
+        if not self._stopping:
+            recovery = asyncio.create_task(self._recover(worker.name), name=f"recovery of {worker.name}")
+            self._recoveries.add(recovery)
+            recovery.add_done_callback(self._recoveries.discard)
+
+    async def _recover(self, name: str) -> None:
+        load = self._loads[self._names.index(name)]
+        lived = time.monotonic() - self._ready_since[name]
+        while True:
+            delay = self._backoffs[name].next_delay(lived)
+            if delay:
+                self._lifecycle.recovery_failed(f"its worker keeps dying; the next start is in {delay:.1f} s")
+                await asyncio.sleep(delay)
+            self.restarts += 1
+            try:
+                await self._boot(name, load)
+                return
+            except BootFailure as failure:
+                log.warning("%s cannot be restarted: %s", name, failure)
+                self._lifecycle.recovery_failed(f"its worker died and cannot be restarted: {failure}")
+                lived = 0.0

@@ -1,0 +1,317 @@
+"""One worker as the server process sees it: its process, its socket, its slab and the batches it holds. Server process.
+
+A worker that is starting is an `UnreadyWorker`; only `wait_until_ready` makes a `Worker` of it, so that no batch can be
+sent before the model is loaded. Death is noticed by file descriptors, never by polling: the socket ends, or the kernel
+reports the process. All methods run on the event loop's thread.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from quadriga.specs import ModelSpec, row_bytes
+from quadriga.workers.channel import Channel, ChannelClosed
+from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
+from quadriga.workers.slab import Slab, Slot, SlotState
+
+#: Batches that a worker holds at most: one runs, one waits ready behind it.
+SLOTS: Final = 2
+STOP_SECONDS: Final = 5.0
+_LOG_TAIL_LINES: Final = 20
+
+log = logging.getLogger("quadriga.worker")
+Work = TypeVar("Work")
+
+
+class BootFailure(Exception):
+    """A worker could not load its model; the message is the worker's own reason."""
+
+
+class Assigned(NamedTuple, Generic[Work]):
+    """A batch that a worker holds."""
+
+    slot: Slot
+    work: Work
+    sent_ns: int
+
+
+class Events(NamedTuple, Generic[Work]):
+    """What a worker reports to its owners.
+
+    Attributes:
+        done: A batch is done. The outputs lie in the slot, which the callee releases through `Worker.release`.
+        failed: The backend raised; the reason. The slot is FREE again.
+        lost: The worker died unasked. How it ended, and the batches it held, the one that was running first.
+    """
+
+    done: Callable[["Worker[Work]", Assigned[Work], BatchDone], None]
+    failed: Callable[["Worker[Work]", Assigned[Work], str], None]
+    lost: Callable[["Worker[Work]", str, list[Assigned[Work]]], None]
+
+
+class WorkerProcess:
+    """The child process with the pipe that carries what it prints; shared by both states of a worker."""
+
+    def __init__(self, name: str) -> None:
+        """Starts the process. `name` stands before each of its log lines."""
+        self.name = name
+        self.loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "quadriga.workers.process", str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+            )
+        ours.setblocking(False)
+        self.channel: Channel[FromWorker] = Channel(ours, FromWorker)
+        self.log_tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
+        self.output = asyncio.create_task(self._relay_output(), name=f"output of {name}")
+        self._reaped: asyncio.Task[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The operating system's process id."""
+        return self.process.pid
+
+    async def ended(self, *, kill: bool) -> str:
+        """Waits until the process is gone, and says how it ended."""
+        if kill:
+            self.process.kill()
+        if self._reaped is None:
+            self._reaped = asyncio.create_task(self._reap())
+        return await asyncio.shield(self._reaped)
+
+    async def _reap(self) -> str:
+        status = await asyncio.to_thread(self.process.wait)
+        await self.output
+        return f"exited with status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
+
+    async def _relay_output(self) -> None:
+        """Logs what the worker and its framework print, line by line, and keeps the last lines for the post-mortem."""
+        pipe = self.process.stdout
+        if pipe is None:
+            raise RuntimeError("the worker was started without a pipe")
+        reader = asyncio.StreamReader()
+        transport, _ = await self.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        try:
+            while chunk := await reader.readline():
+                line = chunk.decode(errors="replace").rstrip()
+                if line:
+                    self.log_tail.append(line)
+                    log.info("%s: %s", self.name, line)
+        finally:
+            transport.close()
+
+
+class UnreadyWorker(Generic[Work]):
+    """A worker that is loading its model."""
+
+    def __init__(self, name: str, load: Load) -> None:
+        """Spawns the process and tells it what to load."""
+        self.process = WorkerProcess(name)
+        self._slab = Slab(load.slots)
+        self._max_rows = max(load.max_batch_size, 1)
+        self._answer: asyncio.Future[Loaded] = self.process.loop.create_future()
+        self.process.loop.add_reader(self.process.channel.socket, self._receive)
+        try:
+            self.process.channel.send(load, self._slab.descriptors)
+        except ChannelClosed:
+            self._fail_soon("it died before it was told what to load")
+
+    async def wait_until_ready(self, events: Events[Work]) -> tuple["Worker[Work]", Loaded]:
+        """The worker once it has loaded and warmed up its model.
+
+        Raises:
+            BootFailure: It cannot load the model, or died while it tried.
+        """
+        try:
+            loaded = await self._answer
+        except BaseException:
+            await self.stop()
+            raise
+        self.process.loop.remove_reader(self.process.channel.socket)
+        self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
+        return Worker(self.process, self._slab, loaded.spec, events), loaded
+
+    async def stop(self) -> None:
+        """Kills the process, whatever it is doing, and frees what it held."""
+        self.process.loop.remove_reader(self.process.channel.socket)
+        self.process.channel.close()
+        self._slab.close()
+        await self.process.ended(kill=True)
+
+    def _receive(self) -> None:
+        try:
+            messages = self.process.channel.receive()
+        except ChannelClosed:
+            self.process.loop.remove_reader(self.process.channel.socket)
+            self._fail_soon("it died while it loaded the model")
+            return
+        for message in messages:
+            if self._answer.done():
+                continue
+            if isinstance(message, Loaded):
+                self._answer.set_result(message)
+            elif isinstance(message, LoadFailed):
+                self._answer.set_exception(BootFailure(message.reason))
+
+    def _fail_soon(self, what: str) -> None:
+        """Fails the boot with how the process ended, which is known a moment after its socket ended."""
+
+        async def fail() -> None:
+            how = await self.process.ended(kill=True)
+            last = f"; its last words: {self.process.log_tail[-1]}" if self.process.log_tail else ""
+            if not self._answer.done():
+                self._answer.set_exception(BootFailure(f"{what}: {how}{last}"))
+
+        self._failing = asyncio.create_task(fail())
+
+
+class Worker(Generic[Work]):
+    """A worker that can run batches.
+
+    Attributes:
+        spec: The contract of its model.
+    """
+
+    def __init__(self, process: WorkerProcess, slab: Slab, spec: ModelSpec, events: Events[Work]) -> None:
+        """Takes over process and slab; use `UnreadyWorker.wait_until_ready`."""
+        self.spec = spec
+        self._process = process
+        self._slab = slab
+        self._events = events
+        self._assigned: deque[Assigned[Work]] = deque()
+        self._gone = False
+        self._loop = process.loop
+        self._loop.add_reader(process.channel.socket, self._receive)
+        self._death_watch: int | None = None
+        if hasattr(os, "pidfd_open"):
+            # The socket ends with the process, unless a child of the worker's own holds it open.
+            self._death_watch = os.pidfd_open(process.pid)
+            self._loop.add_reader(self._death_watch, self._lose)
+
+    @property
+    def name(self) -> str:
+        """Model, version and instance, as logs show it."""
+        return self._process.name
+
+    @property
+    def pid(self) -> int:
+        """The operating system's process id."""
+        return self._process.pid
+
+    @property
+    def free_slots(self) -> int:
+        """How many batches it can take now."""
+        return 0 if self._gone else self._slab.free
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches it holds."""
+        return len(self._assigned)
+
+    def run(
+        self, work: Work, parts: Sequence[Sequence["bytes | memoryview[int]"]], shapes: Sequence[tuple[int, ...]]
+    ) -> None:
+        """Gathers a batch into a free slot and sends it off; `Events` tells how it ends.
+
+        Args:
+            work: Handed back with the event.
+            parts: Per input, the raw encodings of the requests' rows.
+            shapes: Per input, the whole shape of the batch.
+        """
+        slot = self._slab.lease()
+        regions = slot.gather(parts, shapes)
+        slot.state = SlotState.RUNNING
+        self._assigned.append(Assigned(slot, work, time.monotonic_ns()))
+        try:
+            self._process.channel.send(RunBatch(slot.index, slot.inputs.size, regions))
+        except ChannelClosed:
+            self._lose()
+
+    def release(self, slot: Slot) -> None:
+        """Frees the slot of a batch that was done, once its outputs are copied."""
+        if not self._gone:
+            self._slab.release(slot)
+
+    def abandon(self) -> list[Assigned[Work]]:
+        """Takes away the batches that a stopped worker still held; no event tells of them."""
+        held = list(self._assigned)
+        self._assigned.clear()
+        return held
+
+    async def stop(self) -> None:
+        """Ends the process: asks by closing the socket, waits `STOP_SECONDS`, kills.
+
+        A worker that still holds batches is killed at once; they get no answer, `abandon` hands them out.
+        """
+        if not self._gone:
+            self._disconnect()
+        if not self._assigned:
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self._process.ended(kill=False)
+            except TimeoutError:
+                log.warning("%s did not end within %.0f s and is killed", self.name, STOP_SECONDS)
+        await self._process.ended(kill=True)
+
+    def _receive(self) -> None:
+        try:
+            messages = self._process.channel.receive()
+        except ChannelClosed:
+            self._lose()
+            return
+        for message in messages:
+            if self._gone:  # an owner's reaction to the message before may have found it dead
+                return
+            if isinstance(message, BatchDone):
+                assigned = self._take(message.slot)
+                assigned.slot.state = SlotState.DRAINING
+                assigned.slot.outputs.follow(message.segment_size)
+                self._events.done(self, assigned, message)
+            elif isinstance(message, BatchFailed):
+                assigned = self._take(message.slot)
+                self._slab.release(assigned.slot)
+                self._events.failed(self, assigned, message.reason)
+
+    def _take(self, slot: int) -> Assigned[Work]:
+        assigned = self._assigned.popleft()
+        if assigned.slot.index != slot:
+            raise RuntimeError(f"{self.name} answered slot {slot} before slot {assigned.slot.index}: order is its duty")
+        return assigned
+
+    def _lose(self) -> None:
+        """The process is gone, or as good as gone: makes sure of it and hands back what it held."""
+        if self._gone:
+            return
+        self._disconnect()
+        held = list(self._assigned)
+        self._assigned.clear()
+
+        async def report() -> None:
+            how = await self._process.ended(kill=True)
+            log.warning("%s died: %s", self.name, how)
+            self._events.lost(self, how, held)
+
+        self._reporting = asyncio.create_task(report())
+
+    def _disconnect(self) -> None:
+        self._gone = True
+        self._loop.remove_reader(self._process.channel.socket)
+        self._process.channel.close()
+        if self._death_watch is not None:
+            self._loop.remove_reader(self._death_watch)
+            os.close(self._death_watch)
+            self._death_watch = None
+        self._slab.close()

@@ -1,0 +1,174 @@
+"""A real `quadriga serve` in a process of its own, for system tests.
+
+Ports are the kernel's choice, readiness is learned from the server's own ready line, and the end is checked: `stop`
+fails when a process of the server's is still there afterwards.
+"""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_SECONDS = 120.0
+END_SECONDS = 30.0
+READY = re.compile(r"^ready grpc=(\S+) http=(\S+)$")
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
+    """Polls until `condition` gives something true, and returns that; fails with `what` after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds:.0f} s for {what}")
+        threading.Event().wait(0.02)
+    return result
+
+
+class RunningServer:
+    """A server that printed its ready line.
+
+    Attributes:
+        grpc: HOST:PORT of the gRPC port.
+        http: Of the HTTP port.
+        printed: What stood on stdout before the ready line.
+    """
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, python: str = sys.executable) -> None:
+        """Starts `quadriga serve` with free ports and `arguments`, and waits until it is ready."""
+        command = [python, "-m", "quadriga", "serve", "--grpc-port", "0", "--http-port", "0", *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.printed: list[str] = []
+        self._errors: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._readers = [
+            threading.Thread(target=self._read_output, daemon=True),
+            threading.Thread(target=self._read_errors, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+        try:
+            self.grpc, self.http = self._wait_until_ready()
+        except BaseException:
+            self.process.kill()
+            self._close()
+            raise
+
+    @property
+    def log(self) -> str:
+        """What stood on stderr so far."""
+        return "".join(self._errors)
+
+    def workers(self) -> list[psutil.Process]:
+        """Its child processes that are alive."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def worker_of(self, model: str) -> int:
+        """The pid of the worker of a model with one instance: the one that the server logged last."""
+        pids = re.findall(rf"{re.escape(model)}/\d+ is ready: pid (\d+)", self.log)
+        return int(pids[-1])
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET at the HTTP port."""
+        try:
+            with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry `labels`."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            sample = re.match(r"^([a-z_]+)(?:\{(.*)\})? (\S+)$", line)
+            if sample and sample[1] == name:
+                found = dict(re.findall(r'([a-z_]+)="([^"]*)"', sample[2] or ""))
+                if all(found.get(key) == value for key, value in labels.items()):
+                    total += float(sample[3])
+        return total
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal, waits for the end and checks that no process is left; returns the exit status."""
+        workers = self.workers() if self.process.poll() is None else []
+        self.process.send_signal(number)
+        status = self.process.wait(END_SECONDS)
+        self._close()
+        wait_for(lambda: not any(map(is_alive, workers)), f"the workers {workers} to end")
+        return status
+
+    def _close(self) -> None:
+        self.process.wait(END_SECONDS)
+        for reader in self._readers:
+            reader.join(END_SECONDS)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def _read_output(self) -> None:
+        for line in self.process.stdout or ():
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def _read_errors(self) -> None:
+        for line in self.process.stderr or ():
+            self._errors.append(line)
+
+    def _wait_until_ready(self) -> tuple[str, str]:
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                line = self._lines.get(timeout=max(end - time.monotonic(), 0.01))
+            except queue.Empty:
+                raise AssertionError(f"not ready after {START_SECONDS:.0f} s:\n{self.log}") from None
+            if line is None:
+                status = self.process.wait(END_SECONDS)
+                raise AssertionError(f"the server ended with {status}:\n{self.log}")
+            if match := READY.match(line):
+                return match[1], match[2]
+            self.printed.append(line)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process still runs; a zombie does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def write_fake(repository: Path, name: str, behaviour: Mapping[str, Any] | None = None, config: str = "") -> Path:
+    """Writes a model of the shipped fake backend, and a model.toml where `config` is given; returns its folder."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [4]}
+    folder = repository / name
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    content = {"inputs": [tensor], "batches": True, **(behaviour or {})}
+    (folder / "1" / "model.fake").write_text(json.dumps(content))
+    if config:
+        (folder / "model.toml").write_text(config)
+    return folder
+
+
+def run_cli(
+    *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 120.0
+) -> "subprocess.CompletedProcess[str]":
+    """Runs `quadriga` to its end."""
+    command: Sequence[str] = [sys.executable, "-m", "quadriga", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=timeout)

@@ -1,0 +1,261 @@
+"""Settings as values: their limits, what the scheduler makes of them, and what the ModelConfig rpc shows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quadriga.config import (
+    DEFAULT_GRPC_PORT,
+    DEFAULT_MAX_BATCH_SIZE,
+    DEFAULT_MAX_QUEUE_SIZE,
+    BatchPolicy,
+    InstanceGroup,
+    ModelConfig,
+    ServerConfig,
+    VersionPolicy,
+    default_threads,
+)
+from quadriga.errors import ConfigError
+from quadriga.specs import ModelSpec, TensorSpec
+
+IMAGE = TensorSpec(name="image", datatype="FP32", shape=(32, 32, 3))
+SCORES = TensorSpec(name="scores", datatype="FP32", shape=(10,))
+BATCHING = ModelSpec(inputs=(IMAGE,), outputs=(SCORES,), batches=True)
+NOT_BATCHING = ModelSpec(inputs=(IMAGE,), outputs=(SCORES,), batches=False)
+
+
+class TestServerConfig:
+    def test_a_repository_is_enough(self, tmp_path: Path) -> None:
+        config = ServerConfig(repositories=(tmp_path,))
+        assert (config.host, config.grpc_port, config.model_control) == ("127.0.0.1", DEFAULT_GRPC_PORT, "none")
+
+    def test_a_file_is_enough(self, tmp_path: Path) -> None:
+        file = tmp_path / "model.onnx"
+        file.touch()
+        assert ServerConfig(files=(file,)).files == (file,)
+
+    def test_nothing_to_serve_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="nothing to serve"):
+            ServerConfig()
+
+    def test_both_ports_may_be_free_ones(self, tmp_path: Path) -> None:
+        config = ServerConfig(repositories=(tmp_path,), grpc_port=0, http_port=0)
+        assert config.grpc_port == config.http_port == 0
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"grpc_port": 65_536}, "grpc_port is 65536; expected 0 to 65535"),
+            ({"http_port": -1}, "http_port is -1; expected 0 to 65535"),
+            ({"grpc_port": 9000, "http_port": 9000}, "both 9000; expected two different ports"),
+            ({"host": ""}, "host is empty"),
+            ({"model_control": "always"}, "model_control is 'always'; expected one of none, poll, explicit"),
+            ({"transport": "quic"}, "transport is 'quic'; expected one of auto, grpcio"),
+            ({"log_format": "xml"}, "log_format is 'xml'; expected one of console, json"),
+            ({"poll_seconds": 0.0}, "poll_seconds is 0.0; expected a number above 0"),
+            ({"poll_seconds": float("nan")}, "poll_seconds is nan"),
+            ({"drain_seconds": -0.5}, "drain_seconds is -0.5; expected 0 or more"),
+            ({"drain_seconds": float("inf")}, "drain_seconds is inf"),
+            ({"load_models": ("digits",)}, "load_models names digits, but model_control is 'none', not 'explicit'"),
+        ],
+    )
+    def test_bad_settings_are_refused(self, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ServerConfig(repositories=(tmp_path,), **settings)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_models_are_named_with_explicit_control(self, tmp_path: Path) -> None:
+        config = ServerConfig(repositories=(tmp_path,), model_control="explicit", load_models=("*",))
+        assert config.load_models == ("*",)
+
+    def test_a_path_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        missing, file = tmp_path / "missing", tmp_path / "file"
+        file.touch()
+        with pytest.raises(ConfigError, match=f"model repository {missing} does not exist"):
+            ServerConfig(repositories=(tmp_path, missing))
+        with pytest.raises(ConfigError, match=f"model repository {file} is not a folder"):
+            ServerConfig(repositories=(file,))
+        with pytest.raises(ConfigError, match=f"model file {missing} does not exist"):
+            ServerConfig(files=(missing,))
+
+
+class TestBatchPolicy:
+    def test_the_file_decides_where_the_config_is_silent(self) -> None:
+        config = ModelConfig(name="m", max_queue_delay_us=100)
+        assert config.batch_policy(BATCHING) == BatchPolicy(
+            max_batch_size=DEFAULT_MAX_BATCH_SIZE, max_queue_delay_us=100
+        )
+        assert config.batch_policy(NOT_BATCHING) == BatchPolicy(max_batch_size=0, max_queue_delay_us=0)
+        assert config.batches is None
+
+    def test_the_config_sets_everything(self) -> None:
+        config = ModelConfig(
+            name="m",
+            max_batch_size=8,
+            max_queue_delay_us=200,
+            max_queue_size=5,
+            default_timeout_us=1000,
+            allow_timeout_override=True,
+        )
+        assert config.batch_policy(BATCHING) == BatchPolicy(
+            max_batch_size=8,
+            max_queue_delay_us=200,
+            max_queue_size=5,
+            default_timeout_us=1000,
+            allow_timeout_override=True,
+        )
+        assert config.batches is True
+
+    def test_zero_says_that_the_model_does_not_batch(self) -> None:
+        config = ModelConfig(name="m", max_batch_size=0)
+        assert config.batches is False
+        assert config.batch_policy(NOT_BATCHING).max_batch_size == 0
+
+    @pytest.mark.parametrize(("size", "spec", "found"), [(8, NOT_BATCHING, "has no"), (0, BATCHING, "has")])
+    def test_a_contradiction_of_the_file_is_refused(self, size: int, spec: ModelSpec, found: str) -> None:
+        with pytest.raises(
+            ConfigError, match=f"max_batch_size is {size}, but the model of 'm' {found} batch dimension"
+        ):
+            ModelConfig(name="m", max_batch_size=size).batch_policy(spec)
+
+
+class TestModelConfig:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"max_batch_size": -1}, "max_batch_size is -1; expected 0 to 65536"),
+            ({"max_queue_delay_us": 60_000_001}, "max_queue_delay_microseconds is 60000001"),
+            ({"max_queue_size": 0}, "max_queue_size is 0; expected 1 to"),
+            ({"default_timeout_us": -1}, "default_timeout_microseconds is -1"),
+            ({"threads": 0}, "parameters.threads is 0; expected 1 to 1024"),
+            ({"instance_groups": ()}, "instance_group is empty"),
+            ({"file_name": "../other/model.onnx"}, "default_model_filename is '../other/model.onnx'"),
+            ({"file_name": "/etc/passwd"}, "default_model_filename is '/etc/passwd'"),
+            ({"file_name": "."}, "default_model_filename is '.'"),
+            ({"label_files": {"scores": "a/../../labels.txt"}}, "label_filename is 'a/../../labels.txt'"),
+            ({"inputs": (IMAGE, IMAGE)}, "input 'image' is declared twice"),
+            ({"outputs": (TensorSpec(name="", datatype="FP32", shape=(1,)),)}, "output has no name"),
+            ({"inputs": (TensorSpec(name="x", datatype="FP32", shape=(0, 3)),)}, "input 'x' has dims [0, 3]"),
+            ({"inputs": (TensorSpec(name="x", datatype="FP32", shape=(-2,)),)}, "input 'x' has dims [-2]"),
+        ],
+    )
+    def test_bad_values_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ModelConfig(name="m", **settings)
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"kind": "tpu"}, "instance_group.kind is 'tpu'"),
+            ({"count": 0}, "instance_group.count is 0; expected 1 to 256"),
+            ({"count": 100_000}, "instance_group.count is 100000"),
+            ({"gpus": (-1,)}, "instance_group.gpus is -1"),
+            ({"gpus": (1, 1)}, "instance_group.gpus is [1, 1]; expected each GPU once"),
+            ({"kind": "cpu", "gpus": (0,)}, "in a group of kind KIND_CPU"),
+        ],
+    )
+    def test_bad_instance_groups_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            InstanceGroup(**settings)
+        assert message in str(caught.value)
+
+
+class TestVersionPolicy:
+    def test_the_latest_is_the_highest_number(self) -> None:
+        assert VersionPolicy().choose([2, 10, 9]) == (10,)
+
+    def test_latest_n_takes_what_is_there(self) -> None:
+        assert VersionPolicy(count=2).choose([3, 1, 2]) == (2, 3)
+        assert VersionPolicy(count=5).choose([3, 1]) == (1, 3)
+
+    def test_all(self) -> None:
+        assert VersionPolicy(kind="all").choose([10, 2]) == (2, 10)
+
+    def test_specific_ones_are_named_whether_there_or_not(self) -> None:
+        assert VersionPolicy(kind="specific", versions=(7, 1, 7)).choose([1, 2]) == (1, 7)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"kind": "newest"},
+            {"count": 0},
+            {"kind": "specific"},
+            {"kind": "specific", "versions": (0,)},
+            {"kind": "all", "versions": (1,)},
+        ],
+    )
+    def test_bad_policies_are_refused(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="version_policy"):
+            VersionPolicy(**settings)
+
+
+class TestToMessage:
+    def test_the_loaded_model_is_shown_with_its_defaults(self) -> None:
+        message = ModelConfig(name="m", backend="onnx").to_message(BATCHING, "onnx_onnxv1")
+        assert (message.name, message.platform, message.backend) == ("m", "onnx_onnxv1", "onnx")
+        assert message.max_batch_size == DEFAULT_MAX_BATCH_SIZE
+        assert [(i.name, i.data_type, list(i.dims)) for i in message.input] == [("image", 11, [32, 32, 3])]
+        assert [(o.name, o.data_type, list(o.dims)) for o in message.output] == [("scores", 11, [10])]
+        assert message.version_policy.latest.num_versions == 1
+        assert message.dynamic_batching.default_queue_policy.max_queue_size == DEFAULT_MAX_QUEUE_SIZE
+        assert [(group.kind, group.count) for group in message.instance_group] == [(0, 1)]
+
+    def test_everything_that_was_set_is_shown(self) -> None:
+        config = ModelConfig(
+            name="m",
+            file_name="weights.onnx",
+            max_batch_size=4,
+            input_formats={"image": "FORMAT_NHWC"},
+            max_queue_delay_us=10,
+            default_timeout_us=20,
+            allow_timeout_override=True,
+            instance_groups=(InstanceGroup(kind="gpu", count=2, gpus=(0, 3)),),
+            threads=3,
+            parameters={"keras_backend": "torch"},
+            label_files={"scores": "names.txt"},
+            versions=VersionPolicy(kind="specific", versions=(1, 2)),
+        )
+        message = config.to_message(BATCHING, "onnx_onnxv1")
+        assert message.default_model_filename == "weights.onnx"
+        assert message.max_batch_size == 4
+        assert message.input[0].format == 1
+        assert message.output[0].label_filename == "names.txt"
+        assert message.dynamic_batching.max_queue_delay_microseconds == 10
+        assert message.dynamic_batching.default_queue_policy.default_timeout_microseconds == 20
+        assert message.dynamic_batching.default_queue_policy.allow_timeout_override
+        assert list(message.instance_group[0].gpus) == [0, 3]
+        assert message.instance_group[0].kind == 1
+        assert {key: value.string_value for key, value in message.parameters.items()} == {
+            "threads": "3",
+            "keras_backend": "torch",
+        }
+        assert list(message.version_policy.specific.versions) == [1, 2]
+
+    def test_a_model_that_is_not_loaded_shows_what_it_declares(self) -> None:
+        names = TensorSpec(name="names", datatype="BYTES", shape=(-1,))
+        config = ModelConfig(
+            name="m", max_batch_size=2, inputs=(names,), outputs=(SCORES,), versions=VersionPolicy(kind="all")
+        )
+        message = config.to_message(None, "")
+        assert message.max_batch_size == 2
+        assert [(i.name, i.data_type, list(i.dims)) for i in message.input] == [("names", 13, [-1])]
+        assert message.version_policy.WhichOneof("policy_choice") == "all"
+        assert ModelConfig(name="m").to_message(None, "").max_batch_size == 0
+
+    def test_every_datatype_has_its_number(self) -> None:
+        datatypes = ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"]
+        datatypes += ["FP16", "FP32", "FP64", "BYTES", "BF16"]
+        tensors = tuple(TensorSpec(name=datatype, datatype=datatype, shape=(1,)) for datatype in datatypes)
+        spec = ModelSpec(inputs=tensors, outputs=(), batches=False)
+        message = ModelConfig(name="m").to_message(spec, "")
+        assert [tensor.data_type for tensor in message.input] == list(range(1, 15))
+
+
+@pytest.mark.parametrize(
+    ("instances", "cores", "threads"), [(1, 2, 1), (1, 16, 8), (4, 16, 2), (1, 1, 1), (64, 2, 1), (3, 16, 2)]
+)
+def test_default_threads(instances: int, cores: int, threads: int) -> None:
+    assert default_threads(instances, cores) == threads

@@ -1,0 +1,114 @@
+"""Shared memory in slots: both sides in one process, over duplicated descriptors as a worker would get them."""
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quadriga.specs import TensorSpec
+from quadriga.workers.slab import ALIGNMENT, AttachedSlab, Segment, Slab, SlotState
+from quadriga_proto.codec import from_raw, to_raw
+
+IMAGE = TensorSpec(name="image", datatype="FP32", shape=(2, 2))
+NAMES = TensorSpec(name="names", datatype="BYTES", shape=(1,))
+
+
+@pytest.fixture
+def slab() -> Slab:
+    return Slab(2)
+
+
+def attach(slab: Slab) -> AttachedSlab:
+    return AttachedSlab([os.dup(descriptor) for descriptor in slab.descriptors])
+
+
+def test_slots_are_leased_and_released(slab: Slab) -> None:
+    first, second = slab.lease(), slab.lease()
+    assert {first.index, second.index} == {0, 1}
+    assert slab.free == 0
+    assert first.state is SlotState.FILLING
+    slab.release(first)
+    assert (slab.free, first.state) == (1, SlotState.FREE)
+    with pytest.raises(ValueError, match="free already"):
+        slab.release(first)
+    assert slab.lease() is first
+
+
+def test_rows_of_requests_arrive_as_one_batch(slab: Slab) -> None:
+    worker = attach(slab)
+    slot = slab.lease()
+    rows = [np.full((n, 2, 2), n, np.float32) for n in (1, 2)]
+    names = [np.array([[b"a"]], object), np.array([[b"bc"], [b""]], object)]
+    regions = slot.gather([[to_raw(r) for r in rows], [to_raw(n) for n in names]], [(3, 2, 2), (3, 1)])
+    assert all(region.offset % ALIGNMENT == 0 for region in regions)
+    images, texts = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE, NAMES))
+    np.testing.assert_array_equal(images, np.concatenate(rows))
+    assert texts.tolist() == [[b"a"], [b"bc"], [b""]]
+    assert not images.flags.writeable
+
+
+def test_inputs_are_views_not_copies(slab: Slab) -> None:
+    worker = attach(slab)
+    slot = slab.lease()
+    regions = slot.gather([[np.zeros((1, 2, 2), np.float32).tobytes()]], [(1, 2, 2)])
+    (image,) = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE,))
+    slot.gather([[np.ones((1, 2, 2), np.float32).tobytes()]], [(1, 2, 2)])
+    assert image.sum() == 4
+
+
+def test_outputs_come_back(slab: Slab) -> None:
+    worker = attach(slab)
+    scores = np.arange(6, dtype=np.float32).reshape(2, 3)
+    strided = np.arange(12, dtype=np.int64).reshape(2, 6)[:, ::2]
+    empty = np.zeros((2, 0), np.uint8)
+    words = np.array([[b"x"], [b"yz"]], object)
+    size, regions = worker.put_outputs(1, [scores, strided, empty, words])
+    segment = slab.slots[1].outputs
+    segment.follow(size)
+    got = [
+        from_raw(datatype, region.shape, segment.view[region.offset : region.offset + region.size])
+        for datatype, region in zip(("FP32", "INT64", "UINT8", "BYTES"), regions, strict=True)
+    ]
+    for expected, array in zip((scores, strided, empty, words), got, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_both_segments_grow_on_demand(slab: Slab) -> None:
+    worker = attach(slab)
+    slot = slab.lease()
+    small = slot.inputs.size
+    image = np.random.default_rng(0).random((500, 2, 2), np.float32)
+    regions = slot.gather([[image.tobytes()]], [image.shape])
+    assert slot.inputs.size > small
+    (seen,) = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE,))
+    np.testing.assert_array_equal(seen, image)
+    size, (region,) = worker.put_outputs(slot.index, [image])
+    slot.outputs.follow(size)
+    np.testing.assert_array_equal(from_raw("FP32", region.shape, slot.outputs.view[: region.size]), image)
+
+
+def test_reserve_makes_room_beforehand(slab: Slab) -> None:
+    slab.reserve(1_000_000)
+    assert all(slot.inputs.size >= 1_000_000 for slot in slab.slots)
+
+
+def test_growing_keeps_the_content_and_old_views() -> None:
+    segment = Segment.create()
+    segment.view[:3] = b"abc"
+    old = segment.view
+    segment.grow(10 * segment.size)
+    assert bytes(segment.view[:3]) == bytes(old[:3]) == b"abc"
+    segment.close()
+
+
+def test_nothing_is_left_open() -> None:
+    gc.collect()
+    before = set(os.listdir("/proc/self/fd"))
+    made = Slab(3)
+    made.reserve(100_000)
+    made.close()
+    gc.collect()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert "quadriga-slab" not in Path("/proc/self/maps").read_text()

@@ -1,0 +1,161 @@
+"""Workers that die under load: the others do not notice, the model is back, and no call hangs or is lost."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from oip import error_of, infer_request, outputs_of, rpc
+from running_server import RunningServer, wait_for, write_fake
+
+from quadriga_proto import inference_pb2 as pb
+
+CALL_SECONDS = 30.0
+
+
+class Load:
+    """Callers of one model, each with one call under way, until stopped; counts outcomes and checks every answer."""
+
+    def __init__(self, address: str, model: str, callers: int = 4) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.wrong = 0
+        self._model = model
+        self._channel = grpc.insecure_channel(address)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(seed,)) for seed in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> "Load":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(CALL_SECONDS + 10)
+        assert not any(thread.is_alive() for thread in self._threads), "a call hangs"
+        self._channel.close()
+
+    def wait_for_answers(self) -> None:
+        """Returns after some more answers, counted from now."""
+        answered = self.outcomes["OK"]
+        wait_for(lambda: self.outcomes["OK"] > answered + 20, f"{self._model} to answer")
+
+    def _call(self, seed: int) -> None:
+        random = np.random.default_rng(seed)
+        while not self._stop.is_set():
+            row = random.random((1, 4), np.float32)
+            try:
+                response = rpc(self._channel, "ModelInfer", infer_request(self._model, x=row), timeout=CALL_SECONDS)
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                self.outcomes[error.code().name] += 1
+            else:
+                self.outcomes["OK"] += 1
+                self.wrong += not np.array_equal(outputs_of(response)["x"], row)
+
+
+def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    write_fake(tmp_path, "victim", {"sleep_ms": 2})
+    write_fake(tmp_path, "neighbour", {"sleep_ms": 2})
+    server = start("--repository", str(tmp_path))
+    neighbour = server.worker_of("neighbour")
+    with Load(server.grpc, "victim") as victims, Load(server.grpc, "neighbour") as neighbours:
+        for kills in range(1, 4):
+            victims.wait_for_answers()
+            victim = server.worker_of("victim")
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda victim=victim: server.worker_of("victim") != victim, "a new worker")
+            assert server.metric("quadriga_worker_restarts_total", model="victim") == kills
+        victims.wait_for_answers()
+    assert set(victims.outcomes) <= {"OK", "UNAVAILABLE"}
+    assert set(neighbours.outcomes) == {"OK"}
+    assert victims.wrong == neighbours.wrong == 0
+    assert server.worker_of("neighbour") == neighbour
+    assert server.metric("quadriga_worker_restarts_total", model="neighbour") == 0
+
+
+def test_a_batch_that_kills_two_workers_is_refused(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    write_fake(tmp_path, "mortal", {"die_on": 13})
+    server = start("--repository", str(tmp_path))
+    with grpc.insecure_channel(server.grpc) as channel:
+        code, message = error_of(channel, "ModelInfer", infer_request("mortal", x=np.full((1, 4), 13, np.float32)))
+        assert code == "UNAVAILABLE"
+        assert "mortal" in message
+        assert "SIGKILL" in message
+        row = np.zeros((1, 4), np.float32)
+
+        def answers() -> bool:
+            try:
+                return bool(
+                    np.array_equal(outputs_of(rpc(channel, "ModelInfer", infer_request("mortal", x=row)))["x"], row)
+                )
+            except grpc.RpcError:
+                return False
+
+        wait_for(answers, "the model to be back")
+        assert rpc(channel, "ModelReady", pb.ModelReadyRequest(name="mortal")).ready
+
+
+def test_deadlines_and_timeouts_are_kept_while_the_worker_is_busy(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    write_fake(tmp_path, "hanging", {"hang_on": 13}, "max_batch_size = 1")
+    server = start("--repository", str(tmp_path))
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        stuck = infer_request("hanging", x=np.full((1, 4), 13, np.float32)).SerializeToString()
+        held = [call.future(stuck, timeout=CALL_SECONDS) for _ in range(2)]
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="hanging") == 2, "both slots to be taken")
+        request = infer_request("hanging", x=np.zeros((1, 4), np.float32))
+        request.parameters["timeout"].int64_param = 50_000
+        code, message = error_of(channel, "ModelInfer", request)
+        assert code == "DEADLINE_EXCEEDED"
+        assert "queue" in message
+        cancelled = call.future(request.SerializeToString(), timeout=CALL_SECONDS)
+        cancelled.cancel()
+        name = "quadriga_requests_total"
+        assert server.metric(name, model="hanging", outcome="failed", code="DEADLINE_EXCEEDED") >= 1
+        assert server.metric("quadriga_queue_depth", model="hanging") <= 1
+        for future in held:
+            future.cancel()
+
+
+def test_a_full_queue_refuses_and_counts(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    config = "max_batch_size = 1\n[dynamic_batching.default_queue_policy]\nmax_queue_size = 3"
+    write_fake(tmp_path, "narrow", {"hang_on": 13}, config)
+    server = start("--repository", str(tmp_path))
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        stuck = infer_request("narrow", x=np.full((1, 4), 13, np.float32)).SerializeToString()
+        held = [call.future(stuck, timeout=CALL_SECONDS) for _ in range(2)]
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="narrow") == 2, "both slots to be taken")
+        held += [call.future(stuck, timeout=CALL_SECONDS) for _ in range(3)]
+        wait_for(lambda: server.metric("quadriga_queue_depth", model="narrow") == 3, "the queue to fill")
+        with pytest.raises(grpc.RpcError) as refusal:
+            call(stuck, timeout=CALL_SECONDS)
+        assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert ("grpc-retry-pushback-ms", "50") in tuple(refusal.value.trailing_metadata())
+        assert server.metric("quadriga_requests_total", model="narrow", reason="overloaded") == 1
+        for future in held:
+            future.cancel()
+
+
+def test_a_worker_that_leaves_during_load_is_a_boot_failure(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    write_fake(tmp_path, "stillborn", {"die_on_load": True})
+    write_fake(tmp_path, "healthy")
+    server = start("--repository", str(tmp_path))
+    with grpc.insecure_channel(server.grpc) as channel:
+        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
+        states = {model.name: (model.state, model.reason) for model in index.models}
+    assert states["healthy"][0] == "READY"
+    assert states["stillborn"][0] == "UNAVAILABLE"
+    assert "SIGKILL" in states["stillborn"][1]
+    assert [process.pid for process in server.workers()] == [server.worker_of("healthy")]
