@@ -23,6 +23,8 @@ QuadrigaClientError
     ├── DataLoss                 DATA_LOSS
     ├── Unauthenticated          UNAUTHENTICATED
     └── Unknown                  UNKNOWN, and codes that are not of gRPC
+
+Failures of grpc and grpc.aio become errors of this tree at one place, `error_of`.
 """
 
 from typing import ClassVar, Final, cast

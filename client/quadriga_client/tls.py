@@ -36,7 +36,7 @@ class TlsOptions:
             raise InputError("TlsOptions needs client_key and client_chain together, or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """gRPC's credentials; files are read now.
+        """The credentials of a channel; files are read now.
 
         Raises:
             InputError: A file cannot be read.

@@ -27,6 +27,7 @@ DEFAULT_MAX_MESSAGE_BYTES: Final = 2**31 - 1
 ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "grpcio"]
 LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 DeviceKind = Literal["auto", "cpu", "gpu"]
 VersionKind = Literal["latest", "all", "specific"]
 
@@ -92,6 +93,7 @@ class ServerConfig:
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.
         log_format: Lines for people or JSON for programs.
+        log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
         drain_seconds: How long the requests in hand may take when the server stops.
 
     Raises:
@@ -108,6 +110,7 @@ class ServerConfig:
     poll_seconds: float = DEFAULT_POLL_SECONDS
     transport: Transport = "auto"
     log_format: LogFormat = "console"
+    log_level: LogLevel = "info"
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
 
     def __post_init__(self) -> None:
@@ -120,6 +123,7 @@ class ServerConfig:
         _check_choice("model_control", self.model_control, get_args(ModelControl))
         _check_choice("transport", self.transport, get_args(Transport))
         _check_choice("log_format", self.log_format, get_args(LogFormat))
+        _check_choice("log_level", self.log_level, get_args(LogLevel))
         if not 0 < self.poll_seconds < float("inf"):
             raise ConfigError(f"poll_seconds is {self.poll_seconds}; expected a number above 0")
         if not 0 <= self.drain_seconds < float("inf"):

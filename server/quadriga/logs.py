@@ -8,17 +8,17 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from quadriga.config import LogFormat
+from quadriga.config import LogFormat, LogLevel
 
 
-def configure_logging(log_format: LogFormat, level: int = logging.INFO) -> None:
-    """Sends all log records to stderr, in the format chosen."""
+def configure_logging(log_format: LogFormat, level: LogLevel) -> None:
+    """Sends log records from a level up to stderr, in the format chosen."""
     handler = logging.StreamHandler(sys.stderr)
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 

@@ -15,6 +15,7 @@ from quadriga.config import (
     DEFAULT_HTTP_PORT,
     DEFAULT_POLL_SECONDS,
     LogFormat,
+    LogLevel,
     ModelControl,
     ServerConfig,
     Transport,
@@ -49,13 +50,17 @@ FILE_WIDTH: Final = 250
 @click.option("--poll-seconds", type=float, default=DEFAULT_POLL_SECONDS, help="Between two looks at the repositories.")
 @click.option("--transport", type=click.Choice(get_args(Transport)), default="auto", help="Which gRPC server to use.")
 @click.option("--log-format", type=click.Choice(get_args(LogFormat)), default="console", help="Of the log on stderr.")
+@click.option(
+    "--log-level", type=click.Choice(get_args(LogLevel)), default="info",
+    help="The least grave lines to show; debug shows what frameworks print in workers.",
+)  # fmt: skip
 @click.option("--drain-seconds", type=float, default=DEFAULT_DRAIN_SECONDS, help="For requests in hand at the stop.")
 def serve(**options: Any) -> None:  # noqa: ANN401 - click passes what the decorators above declare
     """Serve models from repositories, or single model FILES (.onnx, .keras, .pt, a SavedModel folder).
 
     Each option is also an environment variable: --grpc-port is QUADRIGA_GRPC_PORT.
     """
-    configure_logging(options["log_format"])
+    configure_logging(options["log_format"], options["log_level"])
     try:
         config = ServerConfig(**options)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

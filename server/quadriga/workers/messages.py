@@ -10,10 +10,16 @@ The end needs no message: a worker that reads the end of the stream finishes its
 reads it knows that the worker is gone.
 """
 
+from typing import Final
+
 import msgspec
 
 from quadriga.backends.base import ModelSource
 from quadriga.specs import ModelSpec
+
+
+#: Stands before each line of a worker's own log, which it writes to the pipe that also takes what frameworks print.
+RELAY_MARK: Final = "\x1equadriga "
 
 
 class Region(msgspec.Struct, frozen=True, array_like=True):

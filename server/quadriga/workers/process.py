@@ -21,13 +21,28 @@ from quadriga.backends import import_backend
 from quadriga.backends.base import Backend, ModelLoadError
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
-from quadriga.workers.messages import BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
+from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
 from quadriga.workers.slab import AttachedSlab
 
 MAX_SLOTS: Final = 64
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 log = logging.getLogger("quadriga.worker")
+
+
+class RelayFormatter(logging.Formatter):
+    """Marks every line of a record, so that the server process can tell it from what a framework prints."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, each line as "<mark><level> <text>"."""
+        return "\n".join(f"{RELAY_MARK}{record.levelname} {line}" for line in super().format(record).splitlines())
+
+
+def configure_logging() -> None:
+    """Sends log records to the pipe that the server process reads."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RelayFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
     os.set_inheritable(descriptor, False)
+    configure_logging()
     channel: Channel[ToWorker] = Channel(socket.socket(fileno=descriptor), ToWorker)
     try:
         serve(channel)

@@ -19,7 +19,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from quadriga.specs import ModelSpec, row_bytes
 from quadriga.workers.channel import Channel, ChannelClosed
-from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
+from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
 from quadriga.workers.slab import Slab, Slot, SlotState
 
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
@@ -106,12 +106,24 @@ class WorkerProcess:
         transport, _ = await self.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
         try:
             while chunk := await reader.readline():
-                line = chunk.decode(errors="replace").rstrip()
-                if line:
-                    self.log_tail.append(line)
-                    log.info("%s: %s", self.name, line)
+                if line := chunk.decode(errors="replace").rstrip():
+                    self._relay(line)
         finally:
             transport.close()
+
+
+    def _relay(self, line: str) -> None:
+        """A worker's own record keeps its level; what a framework prints is for those who look for it."""
+        level = logging.DEBUG
+        if line.startswith(RELAY_MARK):
+            level_name, _, line = line.removeprefix(RELAY_MARK).partition(" ")
+            level = logging.getLevelNamesMapping().get(level_name, logging.INFO)
+        self.log_tail.append(line)
+        log.log(level, "%s: %s", self.name, line)
+
+    def last_words(self) -> str:
+        """The end of a sentence on how the process ended: the last line that it printed, if any."""
+        return f"; its last words: {self.log_tail[-1]}" if self.log_tail else ""
 
 
 class UnreadyWorker(Generic[Work]):
@@ -171,9 +183,8 @@ class UnreadyWorker(Generic[Work]):
 
         async def fail() -> None:
             how = await self.process.ended(kill=True)
-            last = f"; its last words: {self.process.log_tail[-1]}" if self.process.log_tail else ""
             if not self._answer.done():
-                self._answer.set_exception(BootFailure(f"{what}: {how}{last}"))
+                self._answer.set_exception(BootFailure(f"{what}: {how}{self.process.last_words()}"))
 
         self._failing = asyncio.create_task(fail())
 
@@ -301,7 +312,7 @@ class Worker(Generic[Work]):
 
         async def report() -> None:
             how = await self._process.ended(kill=True)
-            log.warning("%s died: %s", self.name, how)
+            log.warning("%s died: %s%s", self.name, how, self._process.last_words())
             self._events.lost(self, how, held)
 
         self._reporting = asyncio.create_task(report())

@@ -1,0 +1,186 @@
+"""Writing a network in a format, and comparing the file with its source. Runs in zoo jobs, one framework each.
+
+A file is read back by the very backend that serves it, so what is compared is what users will get.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from quadriga_zoo.errors import ExportError
+from quadriga_zoo.networks import INPUT, OUTPUT
+
+#: Largest absolute difference between a file's outputs and its source's.
+TOLERANCE: Final = 1e-4
+#: Rows per comparison run: an odd size besides the usual ones.
+_ROWS: Final = 23
+
+Array = npt.NDArray[Any]
+
+
+class Reference(NamedTuple):
+    """What the source network computes.
+
+    Attributes:
+        inputs: Per input, [n, ...].
+        outputs: Per output, [n, ...].
+        labels: The right class of each row, [n]; empty where nobody knows.
+    """
+
+    inputs: tuple[Array, ...]
+    outputs: tuple[Array, ...]
+    labels: Array
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz file."""
+        arrays = {f"input_{index}": array for index, array in enumerate(self.inputs)}
+        arrays |= {f"output_{index}": array for index, array in enumerate(self.outputs)}
+        np.savez(path, labels=self.labels, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Reference":
+        """Reads what `save` wrote."""
+        with np.load(path) as file:
+            inputs = tuple(file[f"input_{i}"] for i in range(sum(key.startswith("input_") for key in file.files)))
+            outputs = tuple(file[f"output_{i}"] for i in range(sum(key.startswith("output_") for key in file.files)))
+            return cls(inputs, outputs, file["labels"])
+
+
+class Names(NamedTuple):
+    """What the exported files call their tensors, in the source's order."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def names_of(model: Any) -> Names:  # noqa: ANN401 - a keras.Model
+    """`image` and `scores` for one image in and one tensor out, else the Keras model's own names."""
+    if len(model.inputs) == 1 and len(model.outputs) == 1 and len(model.inputs[0].shape) == 4:
+        return Names((INPUT,), (OUTPUT,))
+    outputs = list(model.output_names)
+    if len(set(outputs)) != len(outputs):
+        outputs = [f"{OUTPUT}_{index}" for index in range(len(outputs))]
+    return Names(tuple(tensor.name for tensor in model.inputs), tuple(outputs))
+
+
+def compare(file: Path, backend_name: str, reference: Reference) -> dict[str, Any]:
+    """Runs a file on its reference's inputs.
+
+    Returns:
+        largest_difference, over all outputs; accuracy, where labels are known; rows compared.
+
+    Raises:
+        ExportError: It cannot be loaded, its outputs have other shapes, or they differ by more than `TOLERANCE`.
+    """
+    from quadriga.backends import import_backend
+    from quadriga.backends.base import ModelLoadError, ModelSource
+
+    backend = import_backend(backend_name)()
+    source = ModelSource(path=str(file), threads=2)
+    try:
+        backend.prepare(source)
+        backend.load(source)
+    except ModelLoadError as error:
+        raise ExportError(f"the exported file cannot be loaded: {error}") from error
+    rows = len(reference.inputs[0])
+    parts = [
+        [np.array(output) for output in backend.infer([array[start : start + _ROWS] for array in reference.inputs])]
+        for start in range(0, rows, _ROWS)
+    ]
+    outputs = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    difference = largest_difference(outputs, reference.outputs)
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"{file.name} differs from its source by {difference:.3g} on {rows} inputs; at most {TOLERANCE:g} is allowed"
+        )
+    result: dict[str, Any] = {"largest_difference": difference, "rows": rows}
+    if len(reference.labels):
+        result["accuracy"] = float((outputs[0].argmax(axis=1) == reference.labels).mean())
+    return result
+
+
+def largest_difference(outputs: Sequence[Array], expected: Sequence[Array]) -> float:
+    """Over all elements of all outputs; NaN where one is not a number.
+
+    Raises:
+        ExportError: They are of other number or shapes.
+    """
+    shapes, wanted = [array.shape for array in outputs], [array.shape for array in expected]
+    if shapes != wanted:
+        raise ExportError(f"the exported file's outputs have shapes {shapes}; the source's have {wanted}")
+    return max(float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) for a, b in zip(outputs, expected, strict=True))
+
+
+def write_saved_model(model: Any, names: Names, path: Path) -> None:  # noqa: ANN401
+    """A Keras model on TensorFlow as a SavedModel with the signature serving_default."""
+    import tensorflow as tf
+
+    specs = [
+        tf.TensorSpec(tensor.shape, tensor.dtype, name=name)
+        for name, tensor in zip(names.inputs, model.inputs, strict=True)
+    ]
+
+    def serve(*tensors: Any) -> dict[str, Any]:  # noqa: ANN401
+        outputs = model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
+        return dict(zip(names.outputs, outputs if isinstance(outputs, (list, tuple)) else [outputs], strict=True))
+
+    module = tf.Module()
+    module.variables_ = [variable.value for variable in model.variables]
+    signature = tf.function(serve, input_signature=specs, autograph=False)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": signature})
+
+
+def write_onnx(model: Any, names: Names, path: Path, labels: Sequence[str]) -> None:  # noqa: ANN401
+    """A Keras model as ONNX, with the names given and the labels in the metadata."""
+    model.export(str(path), format="onnx", verbose=False)
+    finish_onnx(path, names, labels)
+
+
+def finish_onnx(path: Path, names: Names, labels: Sequence[str]) -> None:
+    """Renames an ONNX file's inputs and outputs, and adds the labels."""
+    import onnx
+
+    model = onnx.load(str(path))
+    found = [*(value.name for value in model.graph.input), *(value.name for value in model.graph.output)]
+    renamed = dict(zip(found, (*names.inputs, *names.outputs), strict=True))
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = renamed[value.name]
+    for node in model.graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [renamed.get(name, name) for name in tensors]
+    if labels:
+        onnx.helper.set_model_props(model, {"labels": json.dumps(list(labels))})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_torchscript(module: Any, examples: Sequence[Array], metadata: dict[str, Any], path: Path) -> None:  # noqa: ANN401
+    """A torch module, traced and frozen, with names, shapes and labels embedded as `quadriga.json`."""
+    import torch
+
+    inputs = tuple(torch.from_numpy(np.ascontiguousarray(example)) for example in examples)
+    with torch.inference_mode():
+        traced = torch.jit.trace(module.eval(), inputs, check_trace=False)
+        frozen = torch.jit.freeze(traced)
+    torch.jit.save(frozen, str(path), _extra_files={"quadriga.json": json.dumps(metadata)})
+
+
+def tensor_metadata(names: Names, reference: Reference, labels: Sequence[str]) -> dict[str, Any]:
+    """What `quadriga.json` says: whole shapes, the batch dimension open."""
+    from quadriga_proto.codec import datatype_of
+
+    def describe(tensors: Sequence[Array], tensor_names: Sequence[str]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "datatype": datatype_of(array.dtype), "shape": [-1, *array.shape[1:]]}
+            for name, array in zip(tensor_names, tensors, strict=True)
+        ]
+
+    return {
+        "inputs": describe(reference.inputs, names.inputs),
+        "outputs": describe(reference.outputs, names.outputs),
+        "labels": list(labels),
+    }

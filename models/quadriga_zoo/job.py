@@ -1,0 +1,214 @@
+"""One step of building models, in a process of its own: `python -m quadriga_zoo.job TASK ARGUMENTS`.
+
+TensorFlow, PyTorch and the two settings of KERAS_BACKEND do not share a process well, so each task imports just what it
+needs. ARGUMENTS is a JSON object, the task's keyword arguments. What happens is told on stdout, a JSON object a line:
+{"event": "epoch", ...}, and at the end {"event": "done", "result": ...} or {"event": "failed", "message": ...}.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from quadriga_zoo import datasets
+from quadriga_zoo.errors import ExportError, ZooError
+from quadriga_zoo.export import Names, Reference, compare
+from quadriga_zoo.networks import INPUT, OUTPUT, Epoch, Hyperparameters
+
+#: Inputs that a network without a data set is compared on.
+RANDOM_ROWS: Final = 16
+_SEED: Final = 7
+
+
+def tell(event: str, **content: Any) -> None:  # noqa: ANN401
+    """Prints one event for the parent."""
+    print(json.dumps({"event": event, **content}), flush=True)
+
+
+def train(network: str, dataset: str, data_dir: str | None, target: str) -> dict[str, Any]:
+    """Trains one of `quadriga_zoo.networks` and writes its files and the reference into `target`.
+
+    Files: model.savedmodel, model.keras, or model.pt and model.onnx; reference.npz. Returns what training.json holds.
+    """
+    data = datasets.load(dataset, None if data_dir is None else Path(data_dir))
+    folder = Path(target)
+    hyper = Hyperparameters()
+    epochs: list[Epoch] = []
+
+    def report(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        tell("epoch", number=epoch.number, of=hyper.epochs, loss=epoch.loss, accuracy=epoch.accuracy)
+
+    scores = TRAINERS[network](data, hyper, report, folder)
+    Reference((data.test_images,), (scores,), data.test_labels).save(folder / "reference.npz")
+    return {
+        "network": network,
+        "dataset": data.name,
+        "hyperparameters": dataclasses.asdict(hyper),
+        "epochs": [dataclasses.asdict(epoch) for epoch in epochs],
+        "test_accuracy": epochs[-1].accuracy,
+        "labels": list(data.labels),
+    }
+
+
+Trainer = Callable[[datasets.Dataset, Hyperparameters, Callable[[Epoch], None], Path], datasets.Images]
+
+
+def _train_tensorflow(
+    data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
+) -> datasets.Images:
+    from quadriga_zoo.networks import tensorflow
+
+    network = tensorflow.train(data, hyper, report)
+    tensorflow.export(network, folder / "model.savedmodel")
+    return tensorflow.predict(network, data.test_images)
+
+
+def _train_keras(
+    data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
+) -> datasets.Images:
+    from quadriga_zoo.networks import keras
+
+    model = keras.train(data, hyper, report)
+    keras.export(model, folder / "model.keras")
+    return keras.predict(model, data.test_images)
+
+
+def _train_pytorch(
+    data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
+) -> datasets.Images:
+    from quadriga_zoo.export import finish_onnx, tensor_metadata, write_torchscript
+    from quadriga_zoo.networks import pytorch
+
+    network = pytorch.train(data, hyper, report)
+    scores = pytorch.predict(network, data.test_images)
+    names = Names((INPUT,), (OUTPUT,))
+    metadata = tensor_metadata(names, Reference((data.test_images,), (scores,), data.test_labels), data.labels)
+    write_torchscript(network, [data.test_images[:2]], metadata, folder / "model.pt")
+    pytorch.export_onnx(network, folder / "model.onnx")
+    finish_onnx(folder / "model.onnx", names, data.labels)
+    return scores
+
+
+TRAINERS: Final[dict[str, Trainer]] = {
+    "tensorflow": _train_tensorflow,
+    "keras": _train_keras,
+    "pytorch": _train_pytorch,
+}
+
+
+def export_tensorflow(source: str, dataset: str | None, data_dir: str | None, target: str) -> dict[str, Any]:
+    """Writes a Keras model as `.keras`, SavedModel and ONNX, and its reference; needs KERAS_BACKEND=tensorflow."""
+    from quadriga_zoo.export import names_of, write_onnx, write_saved_model
+
+    folder = Path(target)
+    model = _load_keras(Path(source))
+    inputs, right, labels = _inputs_for(model, dataset, data_dir)
+    names = names_of(model)
+    outputs = model.predict(list(inputs) if len(inputs) > 1 else inputs[0], verbose=0, batch_size=32)
+    outputs = tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
+    Reference(inputs, outputs, right).save(folder / "reference.npz")
+    model.save(folder / "model.keras")
+    write_saved_model(model, names, folder / "model.savedmodel")
+    write_onnx(model, names, folder / "model.onnx", labels)
+    return {"inputs": list(names.inputs), "outputs": list(names.outputs), "labels": list(labels)}
+
+
+def export_torchscript(folder: str, inputs: list[str], outputs: list[str], labels: list[str]) -> dict[str, Any]:
+    """Writes `folder`'s model.keras as model.pt; needs KERAS_BACKEND=torch."""
+    from quadriga_zoo.export import tensor_metadata, write_torchscript
+
+    reference = Reference.load(Path(folder) / "reference.npz")
+    model = _load_keras(Path(folder) / "model.keras")
+    metadata = tensor_metadata(Names(tuple(inputs), tuple(outputs)), reference, labels)
+    examples = [array[:2] for array in reference.inputs]
+    write_torchscript(_positional(model, len(examples)), examples, metadata, Path(folder) / "model.pt")
+    return {}
+
+
+def application(name: str, target: str) -> dict[str, Any]:
+    """Writes one of Keras' applications with seeded random weights as model.keras."""
+    import keras
+
+    keras.utils.set_random_seed(_SEED)
+    image = keras.Input((224, 224, 3), name=INPUT)
+    makers = {"resnet50": keras.applications.ResNet50, "mobilenet_v2": keras.applications.MobileNetV2}
+    body = makers[name](weights=None, include_top=False, pooling="avg", input_tensor=image)
+    scores = keras.layers.Dense(1000, activation="softmax", name=OUTPUT)(body.output)
+    keras.Model(image, scores, name=name).save(Path(target) / "model.keras")
+    return {}
+
+
+def verify(file: str, backend: str, reference: str) -> dict[str, Any]:
+    """Compares an exported file with its source; see `quadriga_zoo.export.compare`."""
+    return compare(Path(file), backend, Reference.load(Path(reference)))
+
+
+def _load_keras(path: Path) -> Any:  # noqa: ANN401
+    import keras
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ExportError(f"{path} cannot be loaded by Keras: {lines[-1][:300] if lines else type(error).__name__}") from error
+
+
+def _inputs_for(model: Any, dataset: str | None, data_dir: str | None) -> tuple[tuple[Any, ...], Any, tuple[str, ...]]:  # noqa: ANN401
+    """Real images where the model takes the data set's and tells its classes apart, else random numbers."""
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    if dataset is not None:
+        data = datasets.load(dataset, None if data_dir is None else Path(data_dir))
+        if shapes == [(None, *data.test_images.shape[1:])] and model.outputs[0].shape[1:] == (len(data.labels),):
+            return (data.test_images,), data.test_labels, data.labels
+    random = np.random.default_rng(_SEED)
+    inputs = tuple(
+        random.random((RANDOM_ROWS, *(size or 8 for size in shape[1:]))).astype(tensor.dtype)
+        for shape, tensor in zip(shapes, model.inputs, strict=True)
+    )
+    return inputs, np.empty(0, np.int64), ()
+
+
+def _positional(model: Any, inputs: int) -> Any:  # noqa: ANN401
+    """A torch module that takes the Keras model's inputs one by one and gives a tensor or a tuple."""
+    import torch
+
+    class Positional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: Any) -> Any:  # noqa: ANN401
+            outputs = self.model(tensors[0] if inputs == 1 else list(tensors), training=False)
+            return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
+
+    return Positional()
+
+
+TASKS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
+    "train": train,
+    "export_tensorflow": export_tensorflow,
+    "export_torchscript": export_torchscript,
+    "application": application,
+    "verify": verify,
+}
+
+
+def main(task: str, arguments: str) -> None:
+    """Runs one task; ends the process with status 1 when it fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        result = TASKS[task](**json.loads(arguments))
+    except ZooError as error:
+        tell("failed", message=str(error))
+        sys.exit(1)
+    tell("done", result=result)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

@@ -1,0 +1,169 @@
+"""Filling a model repository: which models it is to hold, what is missing, and how each is made. In `quadriga zoo`.
+
+A model is made in a folder beside its place and moved there whole when every check has passed, so that an interrupted or
+failed build leaves nothing half done.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from quadriga_zoo.errors import ZooError
+from quadriga_zoo.runner import OnEpoch, run_job
+
+
+class FileFormat(NamedTuple):
+    """A format that a network is exported in: the file's name and the backend that reads it back."""
+
+    file: str
+    backend: str
+
+
+FILE_FORMATS: Final = {
+    "savedmodel": FileFormat("model.savedmodel", "tensorflow"),
+    "keras": FileFormat("model.keras", "keras"),
+    "torchscript": FileFormat("model.pt", "torchscript"),
+    "onnx": FileFormat("model.onnx", "onnx"),
+}
+
+
+class Trained(NamedTuple):
+    """A network that is trained for the demo, and the models that come of one training: name suffix -> format."""
+
+    network: str
+    models: Mapping[str, str]
+
+
+DEMO_NETWORKS: Final = (
+    Trained("tensorflow", {"tensorflow": "savedmodel"}),
+    Trained("keras", {"keras": "keras"}),
+    Trained("pytorch", {"pytorch": "torchscript", "onnx": "onnx"}),
+)
+SAME: Final = "same"
+#: Largest batch of the large networks: warming up every size of more would take longer than loading.
+APPLICATION_CONFIG: Final = "max_batch_size = 8\n"
+
+
+class Progress(NamedTuple):
+    """Where the builder tells what it does.
+
+    Attributes:
+        step: A new step begins.
+        epoch: An epoch of the current training ended.
+    """
+
+    step: Callable[[str], None]
+    epoch: OnEpoch
+
+
+class Builder:
+    """Builds models into one repository."""
+
+    def __init__(self, repository: Path, progress: Progress, *, verbose: bool = False) -> None:
+        """Works in `repository`, which is made when the first model is ready."""
+        self._repository = repository
+        self._progress = progress
+        self._verbose = verbose
+
+    def has(self, name: str) -> bool:
+        """Whether a model is there; only whole models ever are."""
+        return (self._repository / name / "export.json").is_file()
+
+    def build_demo(self, dataset: str, data_dir: Path | None) -> list[str]:
+        """Trains and exports the demo's models as far as they are missing; returns the names of those made."""
+        made = []
+        data = {"dataset": dataset, "data_dir": None if data_dir is None else str(data_dir)}
+        for trained in DEMO_NETWORKS:
+            wanted = {f"{dataset}_{suffix}": form for suffix, form in trained.models.items()}
+            if missing := {name: form for name, form in wanted.items() if not self.has(name)}:
+                self._train(trained.network, missing, data)
+                made += missing
+        if any(not self.has(f"{SAME}_{form}") for form in FILE_FORMATS):
+            source = self._repository / f"{dataset}_keras" / "1" / FILE_FORMATS["keras"].file
+            made += self.export(source, SAME, **data)
+        return made
+
+    def export(self, source: Path, name: str, dataset: str | None = None, data_dir: str | None = None) -> list[str]:
+        """Writes a Keras model in all four formats; returns the models' names."""
+        if not source.is_file():
+            raise ZooError(f"{source} is not there; expected a .keras or .h5 file")
+        with self._workshop() as folder:
+            return self._export(source, name, folder, {}, "", dataset=dataset, data_dir=data_dir)
+
+    def export_application(self, application: str) -> list[str]:
+        """Writes one of Keras' applications, untrained, in all four formats; returns the models' names."""
+        with self._workshop() as folder:
+            self._step(f"{application}: random weights")
+            self._run("application", name=application, target=str(folder))
+            source = (folder / "model.keras").rename(folder / "source.keras")
+            return self._export(source, application, folder, {"untrained": True}, APPLICATION_CONFIG)
+
+    def _train(self, network: str, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
+        with self._workshop() as folder:
+            self._step(f"{' and '.join(models)}: training")
+            training = self._run("train", network=network, target=str(folder), **data)
+            labels = training.pop("labels")
+            for name, form in models.items():
+                self._finish(name, form, folder, {}, labels=labels, training=training)
+
+    def _export(
+        self, source: Path, name: str, folder: Path, facts: Mapping[str, Any], config: str, **data: Any
+    ) -> list[str]:
+        self._step(f"{name}: exporting")
+        arguments = {"dataset": None, "data_dir": None, **data}
+        written = self._run("export_tensorflow", source=str(source), target=str(folder), **arguments)
+        self._run("export_torchscript", keras_backend="torch", folder=str(folder), **written)
+        names = [f"{name}_{form}" for form in FILE_FORMATS]
+        for model, form in zip(names, FILE_FORMATS, strict=True):
+            self._finish(model, form, folder, {"source": source.name, **facts}, labels=written["labels"], config=config)
+        return names
+
+    def _finish(
+        self,
+        name: str,
+        form: str,
+        folder: Path,
+        facts: Mapping[str, Any],
+        *,
+        labels: Sequence[str],
+        training: Mapping[str, Any] | None = None,
+        config: str = "",
+    ) -> None:
+        """Compares one file with its source and moves it to its place in the repository."""
+        file_name, backend = FILE_FORMATS[form]
+        self._step(f"{name}: comparing with its source")
+        made = folder / file_name
+        checked = self._run("verify", file=str(made), backend=backend, reference=str(folder / "reference.npz"))
+        model = folder / name
+        (model / "1").mkdir(parents=True)
+        made.rename(model / "1" / file_name)
+        if labels:
+            (model / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
+        if config:
+            (model / "model.toml").write_text(config)
+        if training is not None:
+            (model / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+        (model / "export.json").write_text(json.dumps({"format": form, **facts, **checked}, indent=2) + "\n")
+        place = self._repository / name
+        if place.exists():
+            shutil.rmtree(place)
+        model.rename(place)
+
+    def _run(self, task: str, *, keras_backend: str = "tensorflow", **arguments: Any) -> dict[str, Any]:
+        return run_job(
+            task, arguments, keras_backend=keras_backend, on_epoch=self._progress.epoch, verbose=self._verbose
+        )
+
+    def _step(self, text: str) -> None:
+        self._progress.step(text)
+
+    @contextmanager
+    def _workshop(self) -> Iterator[Path]:
+        """A folder in the repository's own file system, hidden from servers, gone at the end."""
+        self._repository.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=self._repository) as folder:
+            yield Path(folder)
