@@ -13,13 +13,18 @@ SERVICE = "inference.GRPCInferenceService"
 TIMEOUT_SECONDS = 30.0
 
 
-def rpc(channel: grpc.Channel, method: str, request: Message | bytes, **options: Any) -> Any:
+def rpc(channel: grpc.Channel, name: str, request: Message | bytes, **options: Any) -> Any:
     """Calls one unary rpc; the response class is taken from the service's descriptor."""
-    descriptor = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name[method]
+    descriptor = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name[name]
     response_class = getattr(pb, descriptor.output_type.name)
-    call = channel.unary_unary(f"/{SERVICE}/{method}", response_deserializer=response_class.FromString)
     data = request if isinstance(request, bytes) else request.SerializeToString()
-    return call(data, timeout=options.pop("timeout", TIMEOUT_SECONDS), **options)
+    response = method(channel, name)(data, timeout=options.pop("timeout", TIMEOUT_SECONDS), **options)
+    return response_class.FromString(response)
+
+
+def method(channel: grpc.Channel, name: str) -> "grpc.UnaryUnaryMultiCallable[bytes, bytes]":
+    """One rpc, as bytes on both sides."""
+    return channel.unary_unary(f"/{SERVICE}/{name}", bytes, bytes)
 
 
 def infer_request(model: str, **arrays: np.ndarray[Any, Any]) -> pb.ModelInferRequest:
@@ -39,11 +44,11 @@ def outputs_of(response: pb.ModelInferResponse) -> dict[str, np.ndarray[Any, Any
     }
 
 
-def error_of(channel: grpc.Channel, method: str, request: Message | bytes, **options: Any) -> tuple[str, str]:
+def error_of(channel: grpc.Channel, name: str, request: Message | bytes, **options: Any) -> tuple[str, str]:
     """Code and message of a call that must fail."""
     try:
-        response = rpc(channel, method, request, **options)
+        response = rpc(channel, name, request, **options)
     except grpc.RpcError as error:
         assert isinstance(error, grpc.Call)
         return error.code().name, error.details() or ""
-    raise AssertionError(f"{method} answered OK: {response}")
+    raise AssertionError(f"{name} answered OK: {response}")

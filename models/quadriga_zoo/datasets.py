@@ -155,19 +155,25 @@ def _download(name: str) -> Any:  # noqa: ANN401 - keras has no types
     try:
         from keras import datasets
     except ImportError as error:
-        raise DatasetError(f"downloading {name} needs Keras: pip install 'quadriga[zoo]', or give --data-dir") from error
+        raise DatasetError(
+            f"downloading {name} needs Keras: pip install 'quadriga[zoo]', or give --data-dir"
+        ) from error
     try:
         return getattr(datasets, name).load_data()
     except Exception as error:
         source = _FASHION_SOURCE if name == "fashion_mnist" else _CIFAR_SOURCE
-        raise DatasetError(f"{name} cannot be downloaded ({error}); fetch it from {source} and give --data-dir") from error
+        raise DatasetError(
+            f"{name} cannot be downloaded ({error}); fetch it from {source} and give --data-dir"
+        ) from error
 
 
 def _read_idx_pair(data_dir: Path, part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     images = _read_idx(data_dir, f"{part}-images-idx3-ubyte", 3)
     labels = _read_idx(data_dir, f"{part}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
-        raise DatasetError(f"{data_dir}: {len(images)} {part} images but {len(labels)} labels; get both from {_FASHION_SOURCE}")
+        raise DatasetError(
+            f"{data_dir}: {len(images)} {part} images but {len(labels)} labels; get both from {_FASHION_SOURCE}"
+        )
     return images, labels
 
 
@@ -226,7 +232,9 @@ def _parse_cifar(content: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], npt
     except Exception as error:
         raise DatasetError(f"{path} is damaged ({error}); get it again from {_CIFAR_SOURCE}") from error
     if len(pixels) != len(labels):
-        raise DatasetError(f"{path} has {len(pixels)} images but {len(labels)} labels; get it again from {_CIFAR_SOURCE}")
+        raise DatasetError(
+            f"{path} has {len(pixels)} images but {len(labels)} labels; get it again from {_CIFAR_SOURCE}"
+        )
     return pixels, labels
 
 

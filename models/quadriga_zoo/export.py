@@ -39,7 +39,7 @@ class Reference(NamedTuple):
         """Writes an .npz file."""
         arrays = {f"input_{index}": array for index, array in enumerate(self.inputs)}
         arrays |= {f"output_{index}": array for index, array in enumerate(self.outputs)}
-        np.savez(path, labels=self.labels, **arrays)
+        np.savez(path, allow_pickle=False, labels=self.labels, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Reference":
@@ -95,7 +95,8 @@ def compare(file: Path, backend_name: str, reference: Reference) -> dict[str, An
     difference = largest_difference(outputs, reference.outputs)
     if not difference <= TOLERANCE:
         raise ExportError(
-            f"{file.name} differs from its source by {difference:.3g} on {rows} inputs; at most {TOLERANCE:g} is allowed"
+            f"{file.name} differs from its source by {difference:.3g} on {rows} inputs; at most {TOLERANCE:g} "
+            "is allowed"
         )
     result: dict[str, Any] = {"largest_difference": difference, "rows": rows}
     if len(reference.labels):

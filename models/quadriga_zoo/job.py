@@ -156,7 +156,9 @@ def _load_keras(path: Path) -> Any:  # noqa: ANN401
         return keras.saving.load_model(path, compile=False)
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ExportError(f"{path} cannot be loaded by Keras: {lines[-1][:300] if lines else type(error).__name__}") from error
+        raise ExportError(
+            f"{path} cannot be loaded by Keras: {lines[-1][:300] if lines else type(error).__name__}"
+        ) from error
 
 
 def _inputs_for(model: Any, dataset: str | None, data_dir: str | None) -> tuple[tuple[Any, ...], Any, tuple[str, ...]]:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """Filling a model repository: which models it is to hold, what is missing, and how each is made. In `quadriga zoo`.
 
-A model is made in a folder beside its place and moved there whole when every check has passed, so that an interrupted or
-failed build leaves nothing half done.
+A model is made in a folder beside its place and moved there whole when every check has passed, so that an interrupted
+or failed build leaves nothing half done.
 """
 
 import json
@@ -75,7 +75,7 @@ class Builder:
 
     def build_demo(self, dataset: str, data_dir: Path | None) -> list[str]:
         """Trains and exports the demo's models as far as they are missing; returns the names of those made."""
-        made = []
+        made: list[str] = []
         data = {"dataset": dataset, "data_dir": None if data_dir is None else str(data_dir)}
         for trained in DEMO_NETWORKS:
             wanted = {f"{dataset}_{suffix}": form for suffix, form in trained.models.items()}
@@ -111,10 +111,10 @@ class Builder:
                 self._finish(name, form, folder, {}, labels=labels, training=training)
 
     def _export(
-        self, source: Path, name: str, folder: Path, facts: Mapping[str, Any], config: str, **data: Any
+        self, source: Path, name: str, folder: Path, facts: Mapping[str, Any], config: str, **data: str | None
     ) -> list[str]:
         self._step(f"{name}: exporting")
-        arguments = {"dataset": None, "data_dir": None, **data}
+        arguments: dict[str, Any] = {"dataset": None, "data_dir": None, **data}
         written = self._run("export_tensorflow", source=str(source), target=str(folder), **arguments)
         self._run("export_torchscript", keras_backend="torch", folder=str(folder), **written)
         names = [f"{name}_{form}" for form in FILE_FORMATS]
@@ -153,7 +153,7 @@ class Builder:
             shutil.rmtree(place)
         model.rename(place)
 
-    def _run(self, task: str, *, keras_backend: str = "tensorflow", **arguments: Any) -> dict[str, Any]:
+    def _run(self, task: str, *, keras_backend: str = "tensorflow", **arguments: object) -> dict[str, Any]:
         return run_job(
             task, arguments, keras_backend=keras_backend, on_epoch=self._progress.epoch, verbose=self._verbose
         )

@@ -17,7 +17,7 @@ OnEpoch = Callable[[Mapping[str, Any]], None]
 
 def run_job(
     task: str,
-    arguments: Mapping[str, Any],
+    arguments: Mapping[str, object],
     *,
     keras_backend: str = "tensorflow",
     on_epoch: OnEpoch = lambda event: None,
@@ -62,7 +62,9 @@ def run_job(
     if "message" in outcome:
         raise ZooError(outcome["message"])
     last = " | ".join([line for line in printed if line][-_LAST_LINES:])
-    raise ExportError(f"{task} ended with status {process.returncode}: {last} (run again with --verbose for everything)")
+    raise ExportError(
+        f"{task} ended with status {process.returncode}: {last} (run again with --verbose for everything)"
+    )
 
 
 def parse_event(line: str) -> dict[str, Any] | None:

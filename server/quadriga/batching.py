@@ -27,10 +27,17 @@ class Entry(Protocol):
         abandoned: Its caller has gone.
     """
 
-    rows: int
-    key: Hashable
-    arrived_ns: int
-    expires_ns: int
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+
+    @property
+    def key(self) -> Hashable: ...  # noqa: D102
+
+    @property
+    def arrived_ns(self) -> int: ...  # noqa: D102
+
+    @property
+    def expires_ns(self) -> int: ...  # noqa: D102
 
     @property
     def abandoned(self) -> bool: ...  # noqa: D102

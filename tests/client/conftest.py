@@ -161,7 +161,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     pair = [{"name": name, "datatype": "FP32", "shape": [2]} for name in ("first", "second")]
     write_fake(repository, "pair", {"inputs": pair})
     write_fake(repository, "big", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]})
-    write_fake(repository, "slow", {"sleep_ms": 1000})
+    write_fake(repository, "slow", {"sleep_ms": 400})
     write_fake(repository, "raising", {"raise_on": 13})
     write_fake(repository, "broken", {"load_error": "made to fail"})
     running = RunningServer("--repository", str(repository))

@@ -114,7 +114,7 @@ def in_a_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
         asyncio.run(body())
 
-    run.__name__ = test.__name__  # type: ignore[attr-defined]
+    run.__name__ = getattr(test, "__name__", "test")
     return run
 
 

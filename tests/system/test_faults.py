@@ -5,12 +5,13 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from oip import error_of, infer_request, outputs_of, rpc
+from oip import error_of, infer_request, method, outputs_of, rpc
 from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -60,6 +61,10 @@ class Load:
                 self.wrong += not np.array_equal(outputs_of(response)["x"], row)
 
 
+def is_another_worker(server: RunningServer, old: int) -> bool:
+    return server.worker_of("victim") != old
+
+
 def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     write_fake(tmp_path, "victim", {"sleep_ms": 2})
     write_fake(tmp_path, "neighbour", {"sleep_ms": 2})
@@ -70,7 +75,7 @@ def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp
             victims.wait_for_answers()
             victim = server.worker_of("victim")
             os.kill(victim, signal.SIGKILL)
-            wait_for(lambda victim=victim: server.worker_of("victim") != victim, "a new worker")
+            wait_for(partial(is_another_worker, server, victim), "a new worker")
             assert server.metric("quadriga_worker_restarts_total", model="victim") == kills
         victims.wait_for_answers()
     assert set(victims.outcomes) <= {"OK", "UNAVAILABLE"}
@@ -108,7 +113,7 @@ def test_deadlines_and_timeouts_are_kept_while_the_worker_is_busy(
     write_fake(tmp_path, "hanging", {"hang_on": 13}, "max_batch_size = 1")
     server = start("--repository", str(tmp_path))
     with grpc.insecure_channel(server.grpc) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = method(channel, "ModelInfer")
         stuck = infer_request("hanging", x=np.full((1, 4), 13, np.float32)).SerializeToString()
         held = [call.future(stuck, timeout=CALL_SECONDS) for _ in range(2)]
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="hanging") == 2, "both slots to be taken")
@@ -131,7 +136,7 @@ def test_a_full_queue_refuses_and_counts(start: Callable[..., RunningServer], tm
     write_fake(tmp_path, "narrow", {"hang_on": 13}, config)
     server = start("--repository", str(tmp_path))
     with grpc.insecure_channel(server.grpc) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = method(channel, "ModelInfer")
         stuck = infer_request("narrow", x=np.full((1, 4), 13, np.float32)).SerializeToString()
         held = [call.future(stuck, timeout=CALL_SECONDS) for _ in range(2)]
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="narrow") == 2, "both slots to be taken")
@@ -140,7 +145,7 @@ def test_a_full_queue_refuses_and_counts(start: Callable[..., RunningServer], tm
         with pytest.raises(grpc.RpcError) as refusal:
             call(stuck, timeout=CALL_SECONDS)
         assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert ("grpc-retry-pushback-ms", "50") in tuple(refusal.value.trailing_metadata())
+        assert {entry.key: entry.value for entry in refusal.value.trailing_metadata()}["grpc-retry-pushback-ms"] == "50"
         assert server.metric("quadriga_requests_total", model="narrow", reason="overloaded") == 1
         for future in held:
             future.cancel()

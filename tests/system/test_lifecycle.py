@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import psutil
 import pytest
-from oip import infer_request, outputs_of, rpc
+from oip import infer_request, method, outputs_of, rpc
 from running_server import RunningServer, is_alive, run_cli, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -51,20 +51,18 @@ def test_requests_in_hand_end_before_the_server_does(start: Callable[..., Runnin
     server = start("--repository", str(tmp_path))
     with grpc.insecure_channel(server.grpc) as channel:
         grpc.channel_ready_future(channel).result(10)
-        call = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer", response_deserializer=pb.ModelInferResponse.FromString
-        )
+        call = method(channel, "ModelInfer")
         pending = call.future(infer_request("slow", x=ROW).SerializeToString(), timeout=20)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="slow") == 1, "the batch to run")
         assert server.stop() == 0
-        np.testing.assert_array_equal(outputs_of(pending.result(10))["x"], ROW)
+        np.testing.assert_array_equal(outputs_of(pb.ModelInferResponse.FromString(pending.result(10)))["x"], ROW)
 
 
 def test_a_second_signal_stops_at_once(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     write_fake(tmp_path, "hanging", {"hang_on": 1})
     server = start("--repository", str(tmp_path), "--drain-seconds", "600")
     with grpc.insecure_channel(server.grpc) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = method(channel, "ModelInfer")
         pending = call.future(infer_request("hanging", x=ROW).SerializeToString(), timeout=60)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="hanging") == 1, "the batch to hang")
         server.process.send_signal(signal.SIGTERM)
@@ -92,7 +90,7 @@ def test_sigkill_of_the_server_takes_the_workers_along(tmp_path: Path) -> None:
     workers = server.workers()
     assert len(workers) == 2
     with grpc.insecure_channel(server.grpc) as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        call = method(channel, "ModelInfer")
         pending = call.future(infer_request("busy", x=ROW).SerializeToString(), timeout=60)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="busy") == 1, "the batch to hang")
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as tritonclient
+from running_server import RunningServer
+
 from quadriga_client import Client
 from quadriga_zoo import datasets
-from running_server import RunningServer
 
 TRAINED = ("digits_tensorflow", "digits_keras", "digits_pytorch", "digits_onnx")
 SAME = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")

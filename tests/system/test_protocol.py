@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from oip import SERVICE, error_of, infer_request, outputs_of, rpc
+from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
 from running_server import RunningServer, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -90,7 +90,10 @@ def test_repository_index(channel: grpc.Channel) -> None:
 
 def test_statistics_count_exactly(channel: grpc.Channel) -> None:
     def read() -> pb.ModelStatistics:
-        return rpc(channel, "ModelStatistics", pb.ModelStatisticsRequest(name="fixed")).model_stats[0]
+        stats: pb.ModelStatistics = rpc(
+            channel, "ModelStatistics", pb.ModelStatisticsRequest(name="fixed")
+        ).model_stats[0]
+        return stats
 
     before = read()
     for _ in range(5):
@@ -298,7 +301,7 @@ def test_bad_parameters(channel: grpc.Channel, key: str, field: str, value: Any,
 
 def test_unserved_rpc_is_unimplemented(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as error:
-        channel.unary_unary(f"/{SERVICE}/CudaSharedMemoryStatus")(b"", timeout=10)
+        method(channel, "CudaSharedMemoryStatus")(b"", timeout=10)
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

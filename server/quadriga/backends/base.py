@@ -4,15 +4,23 @@ A worker makes one instance, calls `prepare`, `load` and `infer` from one thread
 the process: there is no unload, the operating system frees everything.
 """
 
+import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import Array, numpy_dtype
+
+#: Terminal colours, with which some frameworks decorate their messages, and a heading of Keras that says nothing.
+_DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|Exception encountered when calling [^\n]*")
+
+log = logging.getLogger("quadriga.worker")
 
 
 class ModelLoadError(Exception):
@@ -72,22 +80,42 @@ class Backend(ABC):
         """Runs one batch.
 
         Args:
-            inputs: In the order of the contract's inputs, with the batch dimension first where the model batches. They
-                are views of shared memory: valid only until this method returns, and not to be written.
+            inputs: In the order of the contract's inputs, with the batch dimension first where the model batches; BYTES
+                are arrays of `bytes` objects. They are views of shared memory, not to be written, and overwritten
+                before the next call: nothing may be kept of them.
 
         Returns:
-            Arrays in the order of the contract's outputs; the worker copies them before the next call.
+            Arrays in the order of the contract's outputs; the worker copies them before the next call, so that they
+            may share memory with the inputs.
         """
 
     def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
         """Runs each batch size that the model will be given once, so that no request pays for a first time.
 
         Dimensions of any size are taken as 1. Models with BYTES inputs are not warmed up: no content can be assumed.
+
+        Raises:
+            ModelLoadError: The model does not run on zeros of its own contract's shapes.
         """
         if any(tensor.datatype == "BYTES" for tensor in spec.inputs):
             return
         for rows in batch_sizes:
-            self.infer([zeros(tensor, rows if spec.batches else None) for tensor in spec.inputs])
+            try:
+                self.infer([zeros(tensor, rows if spec.batches else None) for tensor in spec.inputs])
+            except Exception as error:
+                if any(ANY in tensor.shape for tensor in spec.inputs):
+                    # Size 1 is a guess; a network may well need larger images than that.
+                    log.warning("not warmed up, since it does not run with open dimensions of 1: %s", first_line(error))
+                    return
+                raise ModelLoadError(
+                    f"the model does not run on a batch of {rows} zeros: {first_line(error)}"
+                ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """A framework's error in one line: the first one that says something."""
+    lines = [line.strip() for line in _DECORATION.sub("", str(error)).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def zeros(tensor: TensorSpec, rows: int | None) -> Array:

@@ -3,22 +3,10 @@
 Every backend with a real format ends its `load` here, so that the rules are the same for all.
 """
 
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
 
 from quadriga.backends.base import ModelLoadError, ModelSource
 from quadriga.specs import ANY, ModelSpec, TensorSpec
-
-#: What a file's first bytes say it is.
-_SIGNATURES: Final = (
-    (b"PK\x03\x04", "a zip archive (a .keras or TorchScript file?)"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (an old Keras .h5?)"),
-    (b"\x80\x02", "a pickle (a PyTorch state dict?)"),
-    (b"\x08", "a protocol buffer (an ONNX file?)"),
-)
-_ZIP: Final = "zip archive"
 
 
 def settle(
@@ -41,10 +29,9 @@ def settle(
         raise ModelLoadError(
             f"{source.path} has {len(inputs)} inputs and {len(outputs)} outputs; expected some of both"
         )
-    batchable = all(tensor.shape[:1] == (ANY,) for tensor in (*inputs, *outputs))
-    batches = batchable if source.batches is None else source.batches
-    if batches and not batchable:
-        fixed = next(tensor for tensor in (*inputs, *outputs) if tensor.shape[:1] != (ANY,))
+    fixed = next((tensor for tensor in (*inputs, *outputs) if tensor.shape[:1] != (ANY,)), None)
+    batches = fixed is None if source.batches is None else source.batches
+    if batches and fixed is not None:
         raise ModelLoadError(
             f"max_batch_size is above 0, but {fixed.name!r} of {source.path} has shape {list(fixed.shape)} with no open "
             "first dimension; set max_batch_size to 0 or export the model with a dynamic batch"
@@ -55,6 +42,18 @@ def settle(
         batches=batches,
         labels=tuple(labels),
     )
+
+
+def whole(tensors: Sequence[TensorSpec], batches: bool | None) -> list[TensorSpec]:
+    """A configuration's tensors with the batch dimension, which a configuration leaves out where the model batches."""
+    if not batches:
+        return list(tensors)
+    return [TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=(ANY, *tensor.shape)) for tensor in tensors]
+
+
+def describe(tensor: TensorSpec) -> str:
+    """Datatype and shape, as messages show them."""
+    return f"{tensor.datatype}{list(tensor.shape)}"
 
 
 def _rows(tensors: Sequence[TensorSpec], batches: bool) -> list[TensorSpec]:
@@ -75,47 +74,17 @@ def _agree(
             f"the configuration declares {kind}s {', '.join(sorted(by_name))}, but {source.path} has "
             f"{', '.join(sorted(tensor.name for tensor in found))}"
         )
-    for tensor in found:
-        wanted = by_name[tensor.name]
-        fits = len(tensor.shape) == len(wanted.shape) and all(
-            ANY in (have, want) or have == want for have, want in zip(tensor.shape, wanted.shape, strict=True)
+    return tuple(_narrow(source, kind, tensor, by_name[tensor.name]) for tensor in found)
+
+
+def _narrow(source: ModelSource, kind: str, found: TensorSpec, declared: TensorSpec) -> TensorSpec:
+    fits = len(found.shape) == len(declared.shape) and all(
+        ANY in (have, want) or have == want for have, want in zip(found.shape, declared.shape, strict=True)
+    )
+    if found.datatype != declared.datatype or not fits:
+        raise ModelLoadError(
+            f"the configuration declares {kind} {found.name!r} as {describe(declared)}, but {source.path} has "
+            f"{describe(found)}"
         )
-        if tensor.datatype != wanted.datatype or not fits:
-            raise ModelLoadError(
-                f"the configuration declares {kind} {tensor.name!r} as {wanted.datatype}{list(wanted.shape)}, but "
-                f"{source.path} has {tensor.datatype}{list(tensor.shape)}"
-            )
-    return tuple(by_name[tensor.name] for tensor in found)
-
-
-def expect_file(source: ModelSource, format_name: str, *, zipped: bool) -> None:
-    """Makes sure that a model file is what its name says, as far as its first bytes tell.
-
-    Raises:
-        ModelLoadError: It is not there, empty, a folder, or something else.
-    """
-    path = source.file
-    if path.is_dir():
-        raise ModelLoadError(f"{path} is a folder{_saved_model(path)}; expected {format_name}")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise ModelLoadError(f"{path} cannot be read: {error.strerror}") from error
-    if not start:
-        raise ModelLoadError(f"{path} is empty; expected {format_name}")
-    found = next((name for magic, name in _SIGNATURES if start.startswith(magic)), "of no known format")
-    if (_ZIP in found) != zipped:
-        raise ModelLoadError(f"{path} is {found}; expected {format_name}")
-    if zipped and not zipfile.is_zipfile(path):
-        raise ModelLoadError(f"{path} is damaged: the zip archive's directory, at its end, is missing; copy it again")
-
-
-def _saved_model(path: Path) -> str:
-    return " with a SavedModel in it" if (path / "saved_model.pb").is_file() else ""
-
-
-def first_line(error: BaseException) -> str:
-    """A framework's error in one line: the first one that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    shape = tuple(want if have == ANY else have for have, want in zip(found.shape, declared.shape, strict=True))
+    return TensorSpec(name=found.name, datatype=found.datatype, shape=shape)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from quadriga_proto.codec import Array, datatype_of
 
 from quadriga.backends import tensorflow_runtime
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource
 from quadriga.backends.contract import expect_file, first_line, settle
 from quadriga.specs import ANY, ModelSpec, TensorSpec
+from quadriga_proto.codec import Array, datatype_of
 
 KERAS_BACKENDS: Final = ("tensorflow", "torch", "jax")
 Function = Callable[[Sequence[Array]], Sequence[Array]]
@@ -39,7 +39,7 @@ class KerasBackend(Backend):
         if self._runs_on == "torch":
             import torch
 
-            return torch.cuda.device_count()
+            return int(torch.cuda.device_count())
         if self._runs_on == "jax":
             import jax
 
@@ -85,8 +85,8 @@ def _explain(error: Exception) -> str:
     text = str(error)
     if missing := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
         return (
-            f"it uses the custom class {missing[1]!r}, which is not there; rebuild the model from Keras' own layers, or export "
-            "it as a SavedModel or ONNX"
+            f"it uses the custom class {missing[1]!r}, which is not there; rebuild the model from Keras' layers, or "
+            "export it as a SavedModel or ONNX"
         )
     if "Lambda" in text:
         return "it has a Lambda layer, which carries code and is refused; replace it by a layer of Keras' own"

@@ -1,11 +1,21 @@
-"""TensorFlow as a worker sets it up, for SavedModel and for Keras on TensorFlow. Runs in workers."""
+"""TensorFlow as a worker sets it up, and functions as it compiles them. For SavedModel and for Keras. Runs in workers."""
 
+import logging
 import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
-from quadriga.backends.base import ModelLoadError, ModelSource
+from quadriga.backends.base import ModelLoadError, ModelSource, first_line
+from quadriga_proto.codec import Array
 
 EXTRA: Final = "pip install 'quadriga[tensorflow]'"
+Function = Callable[[Sequence[Array]], Sequence[Array]]
+
+log = logging.getLogger("quadriga.worker")
 
 
 def prepare(source: ModelSource) -> None:
@@ -26,10 +36,7 @@ def import_tensorflow(source: ModelSource) -> Any:  # noqa: ANN401 - the module
     Raises:
         ModelLoadError: It is not installed, or does not see the device.
     """
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise ModelLoadError(f"this format needs TensorFlow: {EXTRA}") from error
+    tensorflow = _import_quietly()
     tensorflow.config.threading.set_intra_op_parallelism_threads(source.threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     gpus = tensorflow.config.list_physical_devices("GPU")
@@ -47,8 +54,85 @@ def import_tensorflow(source: ModelSource) -> Any:  # noqa: ANN401 - the module
 
 def cuda_devices() -> int:
     """How many GPUs TensorFlow sees."""
+    return len(_import_quietly().config.list_physical_devices("GPU"))
+
+
+def compile_function(call: Callable[..., Sequence[Any]], signature: Sequence[Any]) -> Function:
+    """One compiled function over arrays.
+
+    Args:
+        call: Takes as many tensors as the signature has, and gives a flat list of tensors.
+        signature: A TensorSpec per input.
+    """
+    import tensorflow as tf
+
+    def trace(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a ConcreteFunction
+        return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+
+    traced = trace(call)
+    frozen = _freeze(traced)
+    # Traced again, since a frozen function by itself runs without TensorFlow's graph optimisations.
+    function = traced if frozen is None else trace(lambda *tensors: list(frozen(*tensors)))
+    dtypes = [spec.dtype for spec in signature]
+
+    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        tensors = map(tf.convert_to_tensor, inputs, dtypes)
+        return [output.numpy() for output in function(*tensors)]
+
+    # Concrete functions refer weakly to what they were made of.
+    run.keeps = (call, traced, frozen)  # type: ignore[attr-defined]
+    return run
+
+
+def _freeze(function: Any) -> Any:  # noqa: ANN401 - a ConcreteFunction
+    """The function with its weights as constants, or None where that cannot be.
+
+    Constant weights let TensorFlow fold batch normalisation and fuse convolutions: measured on one thread, 4.8 ms
+    instead of 8.0 for a MobileNetV2, and 0.43 instead of 0.50 for a CNN of two convolutions.
+    """
+    if _writes_variables(function):
+        return None
     try:
-        import tensorflow
-    except ImportError:
-        return 0
-    return len(tensorflow.config.list_physical_devices("GPU"))
+        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+        return convert_variables_to_constants_v2(function)
+    except Exception as error:
+        log.info("runs with its weights as variables, since they cannot be made constants: %s", first_line(error))
+        return None
+
+
+def _writes_variables(function: Any) -> bool:  # noqa: ANN401 - a ConcreteFunction
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for part in graph.library.function for node in part.node_def)]
+    return any(node.op.startswith("Assign") for node in nodes)
+
+
+def _import_quietly() -> Any:  # noqa: ANN401 - the module
+    try:
+        with _no_banner():
+            import tensorflow
+    except ImportError as error:
+        raise ModelLoadError(f"this format needs TensorFlow: {EXTRA}") from error
+    return tensorflow
+
+
+@contextmanager
+def _no_banner() -> Iterator[None]:
+    """Keeps back what is written to stderr, and shows it only when the block fails.
+
+    While it is imported TensorFlow greets on stderr, natively and before it has read any setting for its log.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stderr.buffer)
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

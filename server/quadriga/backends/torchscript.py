@@ -1,7 +1,7 @@
 """TorchScript archives on PyTorch. Runs in workers.
 
-TorchScript carries neither names nor shapes. They come from the archive's extra file `quadriga.json`, which our exporter
-embeds, else from the configuration:
+TorchScript carries neither names nor shapes. They come from the archive's extra file `quadriga.json`, which our
+exporter embeds, else from the configuration:
 
     {"inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 32, 32, 3]}], "outputs": [...], "labels": [...]}
 
@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from quadriga_proto.codec import Array
 
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource
 from quadriga.backends.contract import expect_file, first_line, settle
 from quadriga.specs import ANY, ModelSpec, TensorSpec
+from quadriga_proto.codec import Array
 
 METADATA_FILE: Final = "quadriga.json"
 _DECLARE: Final = """\

@@ -44,5 +44,7 @@ def connection(url: str, timeout: float) -> Iterator[Client]:
             except (Unavailable, DeadlineExceeded):
                 raise click.ClickException(f"no server answers at {url}; start one with `quadriga serve`") from None
             yield client
+    except DeadlineExceeded:
+        raise click.ClickException(f"no answer within {timeout:g} s; --timeout allows more") from None
     except QuadrigaClientError as error:
         raise click.ClickException(str(error)) from None

@@ -71,7 +71,7 @@ class Answer:
 @click.option("--dataset", default="digits", help="Of --sample: digits, fashion_mnist or cifar10.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Of --sample: where the data set's files lie.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, help="Classes per image.")
-@click.option("--version", default="", help="Of the model; without it, the newest that is ready.")
+@click.option("--version", default="", show_default=False, help="Of the model; without it, the newest that is ready.")
 @url_option()
 @timeout_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")

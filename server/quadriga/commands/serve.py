@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import click
-from rich.console import Console
 
+from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
 from quadriga.config import (
     DEFAULT_DRAIN_SECONDS,
@@ -25,9 +25,6 @@ from quadriga.logs import configure_logging
 from quadriga.models import ModelRegistry, ModelVersion
 from quadriga.server import Addresses, Server
 from quadriga.specs import ANY, TensorSpec
-
-#: Columns of the table where it does not go to a terminal: nothing has to be folded for a file.
-FILE_WIDTH: Final = 250
 
 
 @click.command(context_settings={"auto_envvar_prefix": "QUADRIGA", "show_default": True})
@@ -86,10 +83,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def announce(server: Server, addresses: Addresses) -> None:
     """Prints what is served and where; programs wait for the line that starts with "ready"."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    console.print(model_table(rows(server.models)))
+    output_console().print(model_table(rows(server.models)))
     print(f"ready grpc={addresses.grpc} http={addresses.http}", flush=True)
 
 

@@ -17,7 +17,6 @@ import msgspec
 from quadriga.backends.base import ModelSource
 from quadriga.specs import ModelSpec
 
-
 #: Stands before each line of a worker's own log, which it writes to the pipe that also takes what frameworks print.
 RELAY_MARK: Final = "\x1equadriga "
 

@@ -111,7 +111,6 @@ class WorkerProcess:
         finally:
             transport.close()
 
-
     def _relay(self, line: str) -> None:
         """A worker's own record keeps its level; what a framework prints is for those who look for it."""
         level = logging.DEBUG

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
 from quadriga.backends import BACKENDS, import_backend
 
 HARNESS = Path(__file__).parents[2] / "backend_harness.py"

@@ -1,0 +1,132 @@
+"""Training and export as the command does them: real networks, real formats, each step in its own process."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running_server import run_cli
+
+from quadriga_zoo.errors import ExportError, ZooError
+from quadriga_zoo.export import TOLERANCE, Reference, largest_difference
+from quadriga_zoo.repository import FILE_FORMATS, Builder, Progress
+from quadriga_zoo.runner import parse_event, run_job
+
+DEMO = Path(__file__).parents[2] / "models" / "repository"
+QUIET = Progress(step=lambda text: None, epoch=lambda event: None)
+
+
+def facts(model: Path, name: str = "export.json") -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((model / name).read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def demo() -> Path:
+    if not (DEMO / "same_onnx").is_dir():
+        pytest.fail(f"{DEMO} is not complete; run `make models`")
+    return DEMO
+
+
+@pytest.mark.parametrize("network", ["tensorflow", "keras", "pytorch"])
+def test_networks_are_really_trained(demo: Path, network: str) -> None:
+    training = facts(demo / f"digits_{network}", "training.json")
+    assert training["test_accuracy"] >= 0.95
+    epochs = training["epochs"]
+    assert [epoch["number"] for epoch in epochs] == list(range(1, training["hyperparameters"]["epochs"] + 1))
+    assert epochs[-1]["loss"] < epochs[0]["loss"] / 5
+    assert all(epoch["seconds"] > 0 for epoch in epochs)
+
+
+def test_exports_were_compared_with_their_source(demo: Path) -> None:
+    for model in sorted(demo.iterdir()):
+        export = facts(model)
+        assert export["largest_difference"] <= TOLERANCE
+        assert export["rows"] == 359
+        assert export["accuracy"] >= 0.95
+        assert (model / "labels.txt").read_text().split() == list("0123456789")
+
+
+def test_only_what_is_missing_is_made(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "repository")
+    repository = tmp_path / "repository"
+    before = {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()}
+    assert Builder(repository, QUIET).build_demo("digits", None) == []
+    assert {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()} == before
+    result = run_cli("zoo", "build", "--repository", str(repository))
+    assert (result.returncode, "complete" in result.stdout) == (0, True)
+
+
+def test_a_file_that_differs_from_its_source_is_refused(demo: Path, tmp_path: Path) -> None:
+    from_source = np.zeros((4, 10), np.float32)
+    Reference((np.zeros((4, 32, 32, 3), np.float32),), (from_source,), np.empty(0, np.int64)).save(tmp_path / "r.npz")
+    file = str(demo / "digits_onnx" / "1" / "model.onnx")
+    with pytest.raises(ZooError, match=r"model\.onnx differs from its source by [0-9.]+ on 4 inputs; at most 0\.0001"):
+        run_job("verify", {"file": file, "backend": "onnx", "reference": str(tmp_path / "r.npz")})
+
+
+def test_largest_difference() -> None:
+    ones = np.ones((2, 3), np.float32)
+    assert largest_difference([ones, ones + 0.5], [ones, ones]) == 0.5
+    assert np.isnan(largest_difference([ones * np.nan], [ones]))
+    with pytest.raises(ExportError, match="shapes"):
+        largest_difference([ones], [ones[:1]])
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes(b"PK\x03\x04 and nothing more")
+    repository = tmp_path / "repository"
+    result = run_cli("zoo", "export", str(broken), "--output", str(repository))
+    assert result.returncode == 1
+    assert "broken.keras" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(repository.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("nowhere.keras", ["nowhere.keras", "is not there"]), ("model.pb", ["model.pb", ".h5"])]
+)
+def test_the_users_mistakes_are_one_line(tmp_path: Path, file: str, words: list[str]) -> None:
+    result = run_cli("zoo", "export", str(tmp_path / file), "--output", str(tmp_path / "out"))
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert all(word in line for word in words)
+
+
+MAKE_H5 = """
+import sys, keras
+first, second = keras.Input((6,), name="first"), keras.Input((2, 3), name="second")
+joined = keras.layers.Concatenate()([first, keras.layers.Flatten()(second)])
+outputs = [keras.layers.Dense(4, name="a")(joined), keras.layers.Dense(1, name="b")(joined)]
+keras.Model([first, second], outputs).save(sys.argv[1])
+"""
+
+
+def test_a_users_own_model_is_written_in_all_formats(tmp_path: Path) -> None:
+    source = tmp_path / "mine.h5"
+    subprocess.run([sys.executable, "-c", MAKE_H5, str(source)], check=True, capture_output=True)
+    made = Builder(tmp_path / "repository", QUIET).export(source, "mine")
+    assert made == [f"mine_{form}" for form in FILE_FORMATS]
+    for name, form in zip(made, FILE_FORMATS.values(), strict=True):
+        model = tmp_path / "repository" / name
+        assert (model / "1" / form.file).exists()
+        assert facts(model)["largest_difference"] <= TOLERANCE
+        assert not (model / "labels.txt").exists()
+    assert sorted(path.name for path in (tmp_path / "repository").iterdir()) == sorted(made)
+
+
+def test_what_a_framework_prints_is_no_event() -> None:
+    assert parse_event('{"event": "done", "result": {}}\n') == {"event": "done", "result": {}}
+    assert parse_event("WARNING: something\n") is None
+    assert parse_event("12\n") is None
+    assert parse_event('{"loss": 1}\n') is None
+
+
+def test_a_job_that_crashes_says_its_last_lines() -> None:
+    with pytest.raises(ExportError, match="TypeError"):
+        run_job("verify", {"no_such_argument": 1})
