@@ -11,13 +11,13 @@ TOP_LEVEL = ("client", "docker", "models", "proto", "server", "tests", "benchmar
 FORBIDDEN = {
     "client/quadriga_client": ("quadriga.", "quadriga ", "quadriga_zoo"),
     "proto/quadriga_proto": ("quadriga.", "quadriga_client", "quadriga_zoo"),
-    "server/quadriga/backends": ("grpc", "prometheus_client", "quadriga.service", "quadriga.models"),
+    "server/quadriga/backends": ("grpc", "prometheus_client", "quadriga.service", "quadriga.registry"),
     "server/quadriga/workers": (
         "grpc",
         "prometheus_client",
         "quadriga.service",
         "quadriga.scheduler",
-        "quadriga.models",
+        "quadriga.registry",
     ),
     "server/quadriga/batching.py": ("asyncio ", "time ", "grpc"),
     "server/quadriga/scheduler.py": ("grpc", "quadriga.service", "quadriga.transports"),

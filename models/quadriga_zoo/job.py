@@ -209,6 +209,9 @@ def main(task: str, arguments: str) -> None:
     except ZooError as error:
         tell("failed", message=str(error))
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        tell("failed", message=f"{error.name} is not installed; the zoo needs: pip install 'quadriga[zoo]'")
+        sys.exit(1)
     tell("done", result=result)
 
 

@@ -9,7 +9,8 @@ from google.protobuf.message import DecodeError, Message
 from quadriga import __version__
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, RequestError, Unsupported
-from quadriga.models import ModelRegistry, ModelVersion, State
+from quadriga.model_version import ModelVersion, State
+from quadriga.registry import ModelRegistry
 from quadriga.service import fail
 from quadriga.specs import ANY, TensorSpec
 from quadriga.transports import Call, Handler

@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from quadriga import __version__
 from quadriga.counters import Histogram, ModelCounters
-from quadriga.models import ModelRegistry, ModelVersion, State
+from quadriga.model_version import ModelVersion, State
+from quadriga.registry import ModelRegistry
 from quadriga.service import InferenceService
 
 MODEL_LABELS: Final = ("model", "version", "backend", "device")

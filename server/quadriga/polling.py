@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterable
 
 from quadriga.config import ServerConfig
-from quadriga.models import ModelRegistry
+from quadriga.errors import ConfigError
+from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, fingerprint, scan
 
 log = logging.getLogger("quadriga.polling")
@@ -28,7 +29,11 @@ class Poller:
         """Looks every `poll_seconds`, until cancelled."""
         while True:
             await asyncio.sleep(self._config.poll_seconds)
-            await self.look()
+            try:
+                await self.look()
+            except ConfigError as error:
+                # A repository on a network goes away at times; what is loaded goes on serving until it is back.
+                log.error("cannot look for changes: %s", error)
 
     async def look(self) -> None:
         """Looks once, and returns when what changed has been loaded and unloaded."""

@@ -18,8 +18,9 @@ from quadriga.control import ControlService
 from quadriga.errors import ConfigError
 from quadriga.health import SERVER, Health
 from quadriga.metrics import make_registry
-from quadriga.models import ModelRegistry, ModelVersion, State
+from quadriga.model_version import ModelVersion, State
 from quadriga.polling import Poller
+from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, scan
 from quadriga.service import InferenceService
 from quadriga.transports import make_transport

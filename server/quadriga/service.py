@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, Overloaded, RequestError, Unsupported
-from quadriga.models import ModelRegistry, ModelVersion
+from quadriga.model_version import ModelVersion
+from quadriga.registry import ModelRegistry
 from quadriga.requests import Output, Request, Timings
 from quadriga.transports import Call
 from quadriga_proto.inference_pb2 import ModelInferRequest, ModelInferResponse

@@ -164,9 +164,10 @@ def test_a_bad_config_spoils_its_model_alone(start: Callable[..., RunningServer]
 
 
 def test_poll_follows_the_repository(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "kept")
-    gone = write_fake(tmp_path, "gone")
-    server = start("--repository", str(tmp_path), "--model-control", "poll", "--poll-seconds", "0.2")
+    repository = tmp_path / "repository"
+    write_fake(repository, "kept")
+    gone = write_fake(repository, "gone")
+    server = start("--repository", str(repository), "--model-control", "poll", "--poll-seconds", "0.2")
     kept_worker = server.worker_of("kept")
     with grpc.insecure_channel(server.grpc) as channel:
 
@@ -175,16 +176,20 @@ def test_poll_follows_the_repository(start: Callable[..., RunningServer], tmp_pa
             return {model.name: model.version for model in index.models}
 
         assert ready() == {"kept": "1", "gone": "1"}
-        write_fake(tmp_path, "fresh")
+        write_fake(repository, "fresh")
         wait_for(lambda: ready().get("fresh") == "1", "the new model to be ready")
         (gone / "1" / "model.fake").unlink()
         (gone / "1").rmdir()
         gone.rmdir()
         wait_for(lambda: "gone" not in ready(), "the removed model to go")
-        newer = tmp_path / "fresh" / "2"
+        newer = repository / "fresh" / "2"
         newer.mkdir()
-        (newer / "model.fake").write_text((tmp_path / "fresh" / "1" / "model.fake").read_text())
+        (newer / "model.fake").write_text((repository / "fresh" / "1" / "model.fake").read_text())
         wait_for(lambda: ready().get("fresh") == "2", "the new version to take over")
         assert rpc(channel, "ModelInfer", infer_request("fresh", x=ROW)).model_version == "2"
+        away = repository.rename(tmp_path / "away")
+        wait_for(lambda: "cannot look for changes" in server.log, "the missing repository to be noticed")
+        assert set(ready()) == {"kept", "fresh"}
+        away.rename(repository)
     assert server.worker_of("kept") == kept_worker
     assert len(server.workers()) == 2

@@ -14,7 +14,7 @@ def settle(
 ) -> ModelSpec:
     """The contract.
 
-    The model batches when the configuration says so, or when it says nothing and every tensor's first dimension is open.
+    The model batches when the configuration says so, or when it says nothing and every first dimension is open.
 
     Args:
         source: With what the configuration declares.
@@ -33,8 +33,8 @@ def settle(
     batches = fixed is None if source.batches is None else source.batches
     if batches and fixed is not None:
         raise ModelLoadError(
-            f"max_batch_size is above 0, but {fixed.name!r} of {source.path} has shape {list(fixed.shape)} with no open "
-            "first dimension; set max_batch_size to 0 or export the model with a dynamic batch"
+            f"max_batch_size is above 0, but {fixed.name!r} of {source.path} has shape {list(fixed.shape)} with no "
+            "open first dimension; set max_batch_size to 0 or export the model with a dynamic batch"
         )
     return ModelSpec(
         inputs=_agree(source, "input", _rows(inputs, batches), source.inputs),

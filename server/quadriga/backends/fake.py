@@ -20,14 +20,16 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource
 from quadriga.specs import ModelSpec, TensorSpec
-from quadriga_proto.codec import Array
+from quadriga_proto.codec import DATATYPES, Array
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,8 +39,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     outputs: tuple[TensorSpec, ...] = ()
     batches: bool = True
     labels: tuple[str, ...] = ()
-    sleep_ms: float = 0.0
-    load_ms: float = 0.0
+    sleep_ms: Milliseconds = 0.0
+    load_ms: Milliseconds = 0.0
     load_error: str = ""
     die_on_load: bool = False
     raise_on: float | None = None
@@ -95,6 +97,12 @@ def read_behaviour(source: ModelSource) -> Behaviour:
         raise ModelLoadError(f"{source.path} is not a description of a fake model: {error}") from error
     if not behaviour.inputs or (behaviour.outputs and len(behaviour.outputs) != len(behaviour.inputs)):
         raise ModelLoadError(f"{source.path} needs inputs, and outputs as many as those or none")
+    for tensor in (*behaviour.inputs, *behaviour.outputs):
+        if tensor.datatype not in DATATYPES:
+            raise ModelLoadError(
+                f"{source.path} has {tensor.name!r} of datatype {tensor.datatype!r}; expected one of "
+                f"{', '.join(DATATYPES)}"
+            )
     return behaviour
 
 

@@ -1,26 +1,33 @@
 """Keras 3 models (`.keras`), served as one compiled function. Runs in workers.
 
-Calling a Keras model eagerly costs milliseconds of dispatch, and `predict` more: neither is ever done here.
+Calling a Keras model eagerly costs milliseconds of dispatch, and `predict` more: neither is done here.
 
 Parameters:
     keras_backend: tensorflow (default), torch or jax: what Keras runs on.
 """
 
+import logging
 import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from quadriga.backends import tensorflow_runtime
-from quadriga.backends.base import Backend, ModelLoadError, ModelSource
-from quadriga.backends.contract import expect_file, first_line, settle
+from quadriga.backends.base import Backend, ModelLoadError, ModelSource, first_line
+from quadriga.backends.contract import settle
+from quadriga.backends.formats import KERAS, expect_zip
+from quadriga.backends.tensorflow_runtime import Function
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import Array, datatype_of
 
 KERAS_BACKENDS: Final = ("tensorflow", "torch", "jax")
-Function = Callable[[Sequence[Array]], Sequence[Array]]
+#: What a traced function is compared with its model on, in rows: more than the one that it was traced with.
+_CHECKED_ROWS: Final = 3
+
+log = logging.getLogger("quadriga.worker")
 
 
 class KerasBackend(Backend):
@@ -33,42 +40,46 @@ class KerasBackend(Backend):
             raise ModelLoadError(f"parameter keras_backend is {runs_on!r}; expected one of {', '.join(KERAS_BACKENDS)}")
         os.environ["KERAS_BACKEND"] = self._runs_on = runs_on
         tensorflow_runtime.prepare(source)
+        if runs_on == "jax" and source.device == "cpu":
+            os.environ["JAX_PLATFORMS"] = "cpu"
+        if runs_on != "tensorflow" and source.device.startswith("cuda:"):
+            _show_only(int(source.device.partition(":")[2]))
 
     def cuda_devices(self) -> int:
         """See `Backend.cuda_devices`."""
         if self._runs_on == "torch":
-            import torch
-
-            return int(torch.cuda.device_count())
+            return int(_import_torch().cuda.device_count())
         if self._runs_on == "jax":
-            import jax
-
-            return sum(device.platform == "gpu" for device in jax.devices())
+            return sum(device.platform == "gpu" for device in _import_jax().devices())
         return tensorflow_runtime.cuda_devices()
 
     def load(self, source: ModelSource) -> ModelSpec:
         """See `Backend.load`."""
-        expect_file(source, "a Keras 3 model (a zip archive)", zipped=True)
+        expect_zip(source, KERAS)
         if self._runs_on == "tensorflow":
             tensorflow_runtime.import_tensorflow(source)
         elif self._runs_on == "torch":
-            _limit_torch(source)
+            torch = _import_torch()
+            torch.set_num_threads(source.threads)
+            if torch.get_num_interop_threads() != 1:
+                torch.set_num_interop_threads(1)
+        else:
+            _import_jax()
         model = _load_model(source)
-        inputs = [_tensor(tensor) for tensor in model.inputs]
-        outputs = [_tensor(tensor) for tensor in model.outputs]
-        for tensor, name in zip(outputs, _output_names(model), strict=True):
-            outputs[outputs.index(tensor)] = TensorSpec(name=name, datatype=tensor.datatype, shape=tensor.shape)
-        self._function = COMPILERS[self._runs_on](model, source)
-        return settle(source, inputs, outputs)
+        outputs = [_tensor(tensor, name) for tensor, name in zip(model.outputs, _output_names(model), strict=True)]
+        spec = settle(source, [_tensor(tensor, tensor.name) for tensor in model.inputs], outputs)
+        self._run = _COMPILERS[self._runs_on](model, source)
+        return spec
 
     def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """See `Backend.infer`."""
-        return self._function(inputs)
+        return self._run(inputs)
 
 
 def _load_model(source: ModelSource) -> Any:  # noqa: ANN401 - a keras.Model
     try:
-        import keras
+        with tensorflow_runtime.no_banner():
+            import keras
     except ImportError as error:
         raise ModelLoadError(f"this format needs Keras: {tensorflow_runtime.EXTRA}") from error
     try:
@@ -76,8 +87,10 @@ def _load_model(source: ModelSource) -> Any:  # noqa: ANN401 - a keras.Model
         model = keras.saving.load_model(source.path, compile=False, safe_mode=True)
     except Exception as error:
         raise ModelLoadError(f"{source.path} cannot be loaded: {_explain(error)}") from error
-    if not model.inputs:
-        raise ModelLoadError(f"{source.path} was saved before it was built, so its input's shape is not known")
+    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
+        raise ModelLoadError(
+            f"{source.path} does not say what its inputs are; give the model a keras.Input and save it again"
+        )
     return model
 
 
@@ -93,9 +106,9 @@ def _explain(error: Exception) -> str:
     return first_line(error)
 
 
-def _tensor(tensor: Any) -> TensorSpec:  # noqa: ANN401 - a KerasTensor
+def _tensor(tensor: Any, name: str) -> TensorSpec:  # noqa: ANN401 - a KerasTensor
     shape = tuple(ANY if size is None else size for size in tensor.shape)
-    return TensorSpec(name=tensor.name, datatype=_datatype(tensor.dtype), shape=shape)
+    return TensorSpec(name=name, datatype=_datatype(tensor.dtype), shape=shape)
 
 
 def _datatype(name: str) -> str:
@@ -105,55 +118,90 @@ def _datatype(name: str) -> str:
 
 
 def _output_names(model: Any) -> list[str]:  # noqa: ANN401 - a keras.Model
-    """The names of the layers that make the outputs: a tensor's own name would be an internal one."""
-    names = list(getattr(model, "output_names", []) or [model.layers[-1].name])
+    """A dictionary's keys, else the layers that make the outputs: a tensor's own name would be an internal one."""
+    from keras import tree
+
+    outputs = getattr(model, "output", None)
+    if isinstance(outputs, dict):
+        return [str(name) for name in tree.flatten({name: name for name in outputs})]
+    names = list(getattr(model, "output_names", None) or [model.layers[-1].name])
     return names if len(set(names)) == len(model.outputs) else [f"output_{i}" for i in range(len(model.outputs))]
 
 
-def _call(model: Any, tensors: Sequence[Any]) -> list[Any]:  # noqa: ANN401 - of whichever framework
-    outputs = model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
-    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+def _caller(model: Any) -> Callable[..., list[Any]]:  # noqa: ANN401 - a keras.Model
+    """The model as a function of its inputs' tensors, one by one, to a flat list of its outputs'."""
+    from keras import Sequential, tree
+
+    # A functional model takes its inputs in the structure in which it was made: a list, a dictionary, one tensor.
+    structure = model.inputs[0] if isinstance(model, Sequential) else model.input
+
+    def call(*tensors: Any) -> list[Any]:  # noqa: ANN401 - of whichever framework
+        inputs = tree.pack_sequence_as(structure, list(tensors))
+        return list(tree.flatten(model(inputs, training=False)))
+
+    return call
 
 
 def _compile_for_tensorflow(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
     import tensorflow as tf
 
     signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs]
-    traced = tf.function(lambda *tensors: _call(model, tensors), input_signature=signature, autograph=False)
-    function = traced.get_concrete_function()
-
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        return [output.numpy() for output in function(*map(tf.convert_to_tensor, inputs))]
-
-    return run
+    return tensorflow_runtime.compile_function(_caller(model), signature)
 
 
 def _compile_for_torch(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
-    import torch
+    torch = _import_torch()
+    device = torch.device("cpu" if source.device == "cpu" else "cuda")
+    # See `torchscript`, which has the reasons for these.
+    torch._C._jit_set_profiling_executor(False)
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    call = _caller(model)
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+
+    def runner(function: Callable[..., Sequence[Any]]) -> Function:
+        def run(inputs: Sequence[Array]) -> Sequence[Array]:
+            with torch.inference_mode():
+                tensors = [torch.from_numpy(array).to(device) for array in inputs]
+                return [output.cpu().numpy() for output in function(*tensors)]
+
+        return run
 
     # Traced once: Keras' Python dispatch is most of the cost of a small model under torch.
-    example = [torch.zeros([1 if size is None else size for size in tensor.shape]) for tensor in model.inputs]
-    device = torch.device(source.device)
-    with torch.inference_mode():
-        traced = torch.jit.trace(
-            lambda *tensors: tuple(_call(model, tensors)),
-            tuple(tensor.to(device) for tensor in example),
-            check_trace=False,
-        )
+    direct = runner(call)
+    traced = runner(_trace(torch, call, _example(model, 1), device))
+    example = _example(model, _CHECKED_ROWS)
+    if _close(direct(example), traced(example)):
+        return traced
+    log.warning("%s is run eagerly and slowly: its traced function computes something else", source.path)
+    return direct
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        with torch.inference_mode():
-            return [
-                output.cpu().numpy() for output in traced(*(torch.tensor(array, device=device) for array in inputs))
-            ]
 
-    return run
+def _trace(torch: Any, call: Callable[..., list[Any]], example: Sequence[Array], device: Any) -> Any:  # noqa: ANN401
+    # Keras asks tensors for their sizes, of which PyTorch warns; the result is compared with the model's own.
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensors = tuple(torch.from_numpy(array).to(device) for array in example)
+        return torch.jit.trace(lambda *values: tuple(call(*values)), tensors, check_trace=False)
+
+
+def _example(model: Any, rows: int) -> list[Array]:  # noqa: ANN401 - a keras.Model
+    """Random inputs, with `rows` rows where the first dimension is open, and 1 for other open ones."""
+    random = np.random.default_rng(0)
+    shapes = [
+        [(1 if axis else rows) if size is None else size for axis, size in enumerate(t.shape)] for t in model.inputs
+    ]
+    return [random.random(shape).astype(tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
+
+
+def _close(expected: Sequence[Array], found: Sequence[Array]) -> bool:
+    return all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(expected, found, strict=True)
+    )
 
 
 def _compile_for_jax(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
-    import jax
-
-    function = jax.jit(lambda *tensors: tuple(_call(model, tensors)))
+    function = _import_jax().jit(_caller(model))
 
     def run(inputs: Sequence[Array]) -> Sequence[Array]:
         return [np.asarray(output) for output in function(*inputs)]
@@ -161,16 +209,30 @@ def _compile_for_jax(model: Any, source: ModelSource) -> Function:  # noqa: ANN4
     return run
 
 
-def _limit_torch(source: ModelSource) -> None:
+def _show_only(index: int) -> None:
+    """Leaves one GPU visible, as number 0."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else []
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[index] if index < len(names) else str(index)
+
+
+def _import_torch() -> Any:  # noqa: ANN401 - the module
     try:
         import torch
     except ImportError as error:
         raise ModelLoadError("keras_backend 'torch' needs PyTorch: pip install 'quadriga[torch]'") from error
-    torch.set_num_threads(source.threads)
-    torch.set_num_interop_threads(1)
+    return torch
 
 
-COMPILERS: Final[dict[str, Callable[[Any, ModelSource], Function]]] = {
+def _import_jax() -> Any:  # noqa: ANN401 - the module
+    try:
+        import jax
+    except ImportError as error:
+        raise ModelLoadError("keras_backend 'jax' needs JAX: pip install jax") from error
+    return jax
+
+
+_COMPILERS: Final[dict[str, Callable[[Any, ModelSource], Function]]] = {
     "tensorflow": _compile_for_tensorflow,
     "torch": _compile_for_torch,
     "jax": _compile_for_jax,

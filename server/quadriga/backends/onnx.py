@@ -101,7 +101,8 @@ class OnnxBackend(Backend):
             return [_CPU]
         if _CUDA not in self._runtime.get_available_providers():
             raise ModelLoadError(
-                f"device {source.device} was asked for, but this ONNX Runtime has no {_CUDA}: pip install onnxruntime-gpu"
+                f"device {source.device} was asked for, but this ONNX Runtime has no {_CUDA}; "
+                "pip install onnxruntime-gpu in its place"
             )
         return [(_CUDA, {"device_id": self._index}), _CPU]
 

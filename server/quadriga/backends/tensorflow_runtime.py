@@ -1,4 +1,4 @@
-"""TensorFlow as a worker sets it up, and functions as it compiles them. For SavedModel and for Keras. Runs in workers."""
+"""TensorFlow as a worker sets it up, and functions compiled by it, for SavedModel and for Keras. Runs in workers."""
 
 import logging
 import os
@@ -70,7 +70,7 @@ def compile_function(call: Callable[..., Sequence[Any]], signature: Sequence[Any
         return tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
 
     traced = trace(call)
-    frozen = _freeze(traced)
+    frozen = _freeze(traced, len(signature))
     # Traced again, since a frozen function by itself runs without TensorFlow's graph optimisations.
     function = traced if frozen is None else trace(lambda *tensors: list(frozen(*tensors)))
     dtypes = [spec.dtype for spec in signature]
@@ -84,7 +84,7 @@ def compile_function(call: Callable[..., Sequence[Any]], signature: Sequence[Any
     return run
 
 
-def _freeze(function: Any) -> Any:  # noqa: ANN401 - a ConcreteFunction
+def _freeze(function: Any, arguments: int) -> Any:  # noqa: ANN401 - a ConcreteFunction
     """The function with its weights as constants, or None where that cannot be.
 
     Constant weights let TensorFlow fold batch normalisation and fuse convolutions: measured on one thread, 4.8 ms
@@ -95,10 +95,12 @@ def _freeze(function: Any) -> Any:  # noqa: ANN401 - a ConcreteFunction
     try:
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        return convert_variables_to_constants_v2(function)
+        frozen = convert_variables_to_constants_v2(function)
     except Exception as error:
         log.info("runs with its weights as variables, since they cannot be made constants: %s", first_line(error))
         return None
+    # What is no variable, such as a lookup table, would have become an argument.
+    return frozen if len(frozen.inputs) == arguments else None
 
 
 def _writes_variables(function: Any) -> bool:  # noqa: ANN401 - a ConcreteFunction
@@ -109,7 +111,7 @@ def _writes_variables(function: Any) -> bool:  # noqa: ANN401 - a ConcreteFuncti
 
 def _import_quietly() -> Any:  # noqa: ANN401 - the module
     try:
-        with _no_banner():
+        with no_banner():
             import tensorflow
     except ImportError as error:
         raise ModelLoadError(f"this format needs TensorFlow: {EXTRA}") from error
@@ -117,7 +119,7 @@ def _import_quietly() -> Any:  # noqa: ANN401 - the module
 
 
 @contextmanager
-def _no_banner() -> Iterator[None]:
+def no_banner() -> Iterator[None]:
     """Keeps back what is written to stderr, and shows it only when the block fails.
 
     While it is imported TensorFlow greets on stderr, natively and before it has read any setting for its log.

@@ -22,7 +22,8 @@ from quadriga.config import (
 )
 from quadriga.errors import ConfigError
 from quadriga.logs import configure_logging
-from quadriga.models import ModelRegistry, ModelVersion
+from quadriga.model_version import ModelVersion
+from quadriga.registry import ModelRegistry
 from quadriga.server import Addresses, Server
 from quadriga.specs import ANY, TensorSpec
 
