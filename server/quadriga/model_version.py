@@ -140,7 +140,7 @@ class ModelVersion:
             try:
                 loaded = await self._supervisor.start()
                 self._adopt(loaded.spec)
-            except (BootFailure, ConfigError) as failure:
+            except (BootFailure, ConfigError, OSError) as failure:
                 await self._supervisor.stop()
                 self._change(State.UNAVAILABLE, str(failure))
                 return

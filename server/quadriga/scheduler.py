@@ -9,6 +9,7 @@ that requests which arrived in one turn share a batch.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from quadriga.scatter import split_outputs
 from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
 from quadriga.workers.worker import Assigned, Worker
+
+log = logging.getLogger("quadriga.scheduler")
 
 #: How often a batch may be the one that was running when its worker died.
 MAX_ATTEMPTS: Final = 2
@@ -224,7 +227,11 @@ class Scheduler:
         if self._spec.batches:
             shapes = tuple([(batch.rows, *shape[1:]) for shape in shapes])
         parts = [[request.data[index] for request in requests] for index in range(len(shapes))]
-        worker.run(batch, parts, shapes)
+        try:
+            worker.run(batch, parts, shapes)
+        except OSError as error:
+            text = f"no shared memory for a batch of {batch.rows} rows of model {self._name!r}: {error}"
+            self._fail(requests, InferenceFailed(text))
 
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:
@@ -238,7 +245,13 @@ class Scheduler:
     ) -> None:
         queue_ns = popped_ns - request.arrived_ns + phases.waiting_ns
         total_ns = time.monotonic_ns() - request.arrived_ns
-        request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
+        try:
+            request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
+        except Exception:
+            # One response that cannot be encoded, such as one over gRPC's limit, must not take its batch along.
+            log.exception("model %s: a response cannot be encoded", self._name)
+            self._fail([request], InferenceFailed(f"the response of model {self._name!r} cannot be encoded"))
+            return
         self.counters.count_answer(request.rows, queue_ns, phases, time.monotonic_ns() - finished_ns)
 
     def _fail(self, requests: Sequence[Request], error: RequestError) -> None:

@@ -268,6 +268,40 @@ def test_outputs_that_break_the_contract_fail_the_batch(outputs: list[np.ndarray
 
 
 @in_a_loop
+async def test_a_response_that_cannot_be_encoded_fails_alone() -> None:
+    class Unencodable(Caller):
+        def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+            raise ValueError("too large")
+
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    broken, neighbour = Unencodable(), Caller()
+    for caller in (broken, neighbour):
+        data = np.zeros((1, 2), np.float32).tobytes()
+        scheduler.submit(Request(caller, (data,), ((1, 2),), 1, time.monotonic_ns(), 0))
+    await turn()
+    worker.finish()
+    assert broken.error is not None
+    assert broken.error.code == "INTERNAL"
+    assert neighbour.outputs
+    assert (worker.free_slots, scheduler.counters.answered, scheduler.counters.failed.total()) == (2, 1, 1)
+
+
+@in_a_loop
+async def test_a_batch_that_finds_no_memory_fails_and_frees_its_slot() -> None:
+    class Exhausted(FakeWorker):
+        def run(self, work: Batch, parts: Sequence[Sequence[bytes]], shapes: Sequence[tuple[int, ...]]) -> None:
+            raise OSError("no space left")
+
+    scheduler = make()
+    Exhausted(scheduler)
+    caller = submit(scheduler)
+    await turn()
+    assert caller.error is not None
+    assert "no space left" in str(caller.error)
+
+
+@in_a_loop
 async def test_batches_go_to_the_worker_with_most_room() -> None:
     scheduler = make()
     one, two = FakeWorker(scheduler), FakeWorker(scheduler)

@@ -169,6 +169,9 @@ def _compile_for_torch(model: Any, source: ModelSource) -> Function:  # noqa: AN
 
     # Traced once: Keras' Python dispatch is most of the cost of a small model under torch.
     direct = runner(call)
+    if any(None in tensor.shape[1:] for tensor in model.inputs):
+        log.warning("%s is run eagerly and slowly: its inputs have open dimensions besides the batch", source.path)
+        return direct
     traced = runner(_trace(torch, call, _example(model, 1), device))
     example = _example(model, _CHECKED_ROWS)
     if _close(direct(example), traced(example)):
@@ -186,11 +189,9 @@ def _trace(torch: Any, call: Callable[..., list[Any]], example: Sequence[Array],
 
 
 def _example(model: Any, rows: int) -> list[Array]:  # noqa: ANN401 - a keras.Model
-    """Random inputs, with `rows` rows where the first dimension is open, and 1 for other open ones."""
+    """Random inputs, with `rows` rows where the first dimension is open; no other dimension is."""
     random = np.random.default_rng(0)
-    shapes = [
-        [(1 if axis else rows) if size is None else size for axis, size in enumerate(t.shape)] for t in model.inputs
-    ]
+    shapes = [[rows if size is None else size for size in tensor.shape] for tensor in model.inputs]
     return [random.random(shape).astype(tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
 
 

@@ -57,7 +57,7 @@ class Channel(Generic[Incoming]):
         """The messages that one read of the socket completes; possibly none.
 
         Raises:
-            ChannelClosed: The other side is gone.
+            ChannelClosed: The other side is gone, or talks nonsense.
         """
         try:
             chunk = self.socket.recv(_READ_BYTES)
@@ -87,7 +87,10 @@ class Channel(Generic[Incoming]):
             end = body + _LENGTH.unpack_from(self._unread, start)[0]
             if end > len(self._unread):
                 break
-            messages.append(self._decoder.decode(memoryview(self._unread)[body:end].tobytes()))
+            try:
+                messages.append(self._decoder.decode(bytes(self._unread[body:end])))
+            except msgspec.DecodeError as error:
+                raise ChannelClosed(f"the other side sent what is no message of its own: {error}") from error
             start = end
         del self._unread[:start]
         return messages

@@ -25,6 +25,7 @@ from quadriga.workers.slab import Slab, Slot, SlotState
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
 SLOTS: Final = 2
 STOP_SECONDS: Final = 5.0
+LAST_OUTPUT_SECONDS: Final = 1.0
 _LOG_TAIL_LINES: Final = 20
 
 log = logging.getLogger("quadriga.worker")
@@ -94,7 +95,9 @@ class WorkerProcess:
 
     async def _reap(self) -> str:
         status = await asyncio.to_thread(self.process.wait)
-        await self.output
+        # A child that the framework left behind may hold the pipe open: what it says is not waited for.
+        await asyncio.wait((self.output,), timeout=LAST_OUTPUT_SECONDS)
+        self.output.cancel()
         return f"exited with status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
     async def _relay_output(self) -> None:
@@ -240,9 +243,16 @@ class Worker(Generic[Work]):
             work: Handed back with the event.
             parts: Per input, the raw encodings of the requests' rows.
             shapes: Per input, the whole shape of the batch.
+
+        Raises:
+            OSError: There is no memory for a segment to grow; the batch is not taken.
         """
         slot = self._slab.lease()
-        regions = slot.gather(parts, shapes)
+        try:
+            regions = slot.gather(parts, shapes)
+        except BaseException:
+            self._slab.release(slot)
+            raise
         slot.state = SlotState.RUNNING
         self._assigned.append(Assigned(slot, work, time.monotonic_ns()))
         try:
@@ -285,21 +295,22 @@ class Worker(Generic[Work]):
         for message in messages:
             if self._gone:  # an owner's reaction to the message before may have found it dead
                 return
+            if not isinstance(message, (BatchDone, BatchFailed)) or not self._is_next(message.slot):
+                log.error("%s sent %s out of turn and is replaced", self.name, message)
+                self._lose()
+                return
+            assigned = self._assigned.popleft()
             if isinstance(message, BatchDone):
-                assigned = self._take(message.slot)
                 assigned.slot.state = SlotState.DRAINING
                 assigned.slot.outputs.follow(message.segment_size)
                 self._events.done(self, assigned, message)
-            elif isinstance(message, BatchFailed):
-                assigned = self._take(message.slot)
+            else:
                 self._slab.release(assigned.slot)
                 self._events.failed(self, assigned, message.reason)
 
-    def _take(self, slot: int) -> Assigned[Work]:
-        assigned = self._assigned.popleft()
-        if assigned.slot.index != slot:
-            raise RuntimeError(f"{self.name} answered slot {slot} before slot {assigned.slot.index}: order is its duty")
-        return assigned
+    def _is_next(self, slot: int) -> bool:
+        """Whether an answer is for the oldest batch: a worker takes batches in order."""
+        return bool(self._assigned) and self._assigned[0].slot.index == slot
 
     def _lose(self) -> None:
         """The process is gone, or as good as gone: makes sure of it and hands back what it held."""

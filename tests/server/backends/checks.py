@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tiny_models
+import tiny_models  # type: ignore[import-not-found]  # beside this file, which is run as a script
+
 from quadriga.backends import import_backend, tensorflow_runtime
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource
 from quadriga.specs import ModelSpec, TensorSpec
@@ -66,9 +67,9 @@ def infer_and_overwrite(backend: Backend, rows: np.ndarray[Any, Any]) -> np.ndar
     return np.array(output)
 
 
-def contract(backend_name: str, path: Path) -> dict[str, Any]:
+def contract(backend_name: str, path: Path, device: str = "cpu") -> dict[str, Any]:
     """What the tiny model's contract is and how far its results are from the reference, warmed up, in mixed order."""
-    backend, spec = load(backend_name, path)
+    backend, spec = load(backend_name, path, device=device)
     backend.warm_up(spec, range(max(SIZES), 0, -1))
     expected = (lambda rows: rows) if backend_name == "fake" else tiny_models.reference
     differences = []
@@ -99,7 +100,7 @@ def contradictions(backend_name: str, path: Path) -> dict[str, str]:
 
 def without_framework(backend_name: str, path: Path) -> str:
     """What a backend says when its framework cannot be imported."""
-    sys.modules[FRAMEWORKS[backend_name]] = None  # type: ignore[assignment] - makes the import fail
+    sys.modules[FRAMEWORKS[backend_name]] = None  # type: ignore[assignment]  # makes the import fail
     return load_error(backend_name, path)
 
 
@@ -169,7 +170,7 @@ def of_onnx(folder: Path) -> dict[str, Any]:
         "text": tensors(spec.inputs),
         "same": backend.infer([text])[0].tolist(),
         "error": error,
-        "narrowed": tensors(load("onnx", path, batches=False)[1].inputs),
+        "unbatched": tensors(load("onnx", path, batches=False)[1].inputs),
     }
 
 
@@ -208,5 +209,22 @@ def check(backend_name: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def check_on_gpu(backend_name: str, folder: Path) -> dict[str, Any]:
+    """The contract on the first GPU; empty where this build of the framework sees none."""
+    variant, parameters = VARIANTS.get(backend_name, (backend_name, {}))
+    os.environ["KERAS_BACKEND"] = parameters.get("keras_backend", "tensorflow")
+    backend: Backend = import_backend(variant)()
+    name, make = tiny_models.MAKERS[variant]
+    source = ModelSource(path=str(folder / name), device="cuda:0", parameters=parameters)
+    backend.prepare(source)
+    if not backend.cuda_devices():
+        return {}
+    if backend_name in ("tensorflow", "keras"):
+        tensorflow_runtime.import_tensorflow(source)
+    make(folder / name)
+    return contract(backend_name, folder / name, "cuda:0")
+
+
 if __name__ == "__main__":
-    print("\n" + json.dumps(check(sys.argv[1], Path(sys.argv[2]))))
+    task = check_on_gpu if sys.argv[3:] == ["gpu"] else check
+    print("\n" + json.dumps(task(sys.argv[1], Path(sys.argv[2]))))

@@ -22,22 +22,22 @@ def make_tensorflow(path: Path) -> None:
     """Signatures: serving_default; count, which adds up its calls; look_up, text to numbers and upper case."""
     import tensorflow as tf
 
-    class Tiny(tf.Module):
+    class Tiny(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weights, self.bias, self.calls = tf.Variable(WEIGHTS), tf.Variable(BIAS), tf.Variable(0.0)
             keys = tf.lookup.KeyValueTensorInitializer(tf.constant(["a", "b"]), tf.constant([1, 2], tf.int64))
             self.table = tf.lookup.StaticHashTable(keys, -1)
 
-        @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])
+        @tf.function(input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def __call__(self, x: Any) -> Any:
             return {"y": tf.nn.relu(x @ self.weights + self.bias)}
 
-        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])
+        @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def count(self, x: Any) -> Any:
             return {"y": x + self.calls.assign_add(1.0)}
 
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])  # type: ignore[untyped-decorator]
         def look_up(self, text: Any) -> Any:
             return {"number": self.table.lookup(text), "upper": tf.strings.upper(text)}
 
@@ -59,7 +59,7 @@ def make_torchscript(
 ) -> None:
     import torch
 
-    class Tiny(torch.nn.Module):
+    class Tiny(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.weights = torch.nn.Parameter(torch.from_numpy(WEIGHTS.copy()))
@@ -156,7 +156,7 @@ def make_custom_layer(path: Path) -> None:
     """A model with a layer of a class that the loading side does not have."""
     import keras
 
-    class Doubling(keras.layers.Layer):
+    class Doubling(keras.layers.Layer):  # type: ignore[misc]
         def call(self, inputs: Any) -> Any:
             return inputs * 2
 
@@ -203,11 +203,11 @@ def make_torch_pair(path: Path) -> None:
     """Two inputs, a tuple of two outputs, one of them bfloat16."""
     import torch
 
-    class Pair(torch.nn.Module):
+    class Pair(torch.nn.Module):  # type: ignore[misc]
         def forward(self, a: Any, b: Any) -> Any:
             return a + b, (a - b).to(torch.bfloat16)
 
-    torch.jit.save(torch.jit.script(Pair()), str(path))
+    torch.jit.save(torch.jit.trace(Pair(), (torch.zeros(1, 2), torch.zeros(1, 2))), str(path))
 
 
 def make_onnx_text(path: Path) -> None:

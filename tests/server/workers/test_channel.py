@@ -84,5 +84,5 @@ def test_a_full_socket_counts_as_closed(ends: tuple[Channel[FromWorker], Channel
 def test_a_message_of_the_wrong_side_is_refused(ends: tuple[Channel[FromWorker], Channel[ToWorker]]) -> None:
     server, worker = ends
     worker.send(RUN)
-    with pytest.raises(Exception, match="RunBatch"):
+    with pytest.raises(ChannelClosed, match="RunBatch"):
         server.receive()

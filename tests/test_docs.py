@@ -1,0 +1,64 @@
+"""What the documents say, held against the code."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from quadriga.commands.serve import serve
+from quadriga.config_file import load_model_config
+from quadriga.metrics import HISTOGRAMS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+FLAG_ROW = re.compile(r"^\| (`--.*)$", re.MULTILINE)
+
+
+def options() -> dict[str, click.Option]:
+    return {option.opts[0]: option for option in serve.params if isinstance(option, click.Option)}
+
+
+def test_the_readmes_configuration_is_read(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "model.toml").write_text(block)
+    config = load_model_config(tmp_path, tmp_path.name)
+    assert (config.max_batch_size, config.max_queue_delay_us, config.max_queue_size) == (32, 500, 256)
+    assert (config.threads, config.instance_groups[0].count) == (2, 2)
+    assert config.parameters["keras_backend"] == "torch"
+
+
+def test_the_readme_lists_every_flag_with_its_variable() -> None:
+    rows = " ".join(FLAG_ROW.findall(README))
+    for flag, option in options().items():
+        assert f"`{flag}" in rows, flag
+        variable = option.envvar or f"QUADRIGA_{str(option.name).upper()}"
+        assert f"`{variable}`" in rows, variable
+
+
+@pytest.mark.parametrize("flag", ["--grpc-port", "--http-port", "--poll-seconds", "--drain-seconds", "--host"])
+def test_the_readmes_defaults_are_the_codes(flag: str) -> None:
+    row = next(row for row in FLAG_ROW.findall(README) if f"`{flag}`" in row)
+    default = options()[flag].default
+    assert f"{default:g}" in row if isinstance(default, float) else str(default) in row
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    for text in (README, (ROOT / "CONTRIBUTING.md").read_text(), (ROOT / ".ci" / "run").read_text()):
+        assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    named = set(re.findall(r"\b((?:[a-z_]+/)*[a-z_]+\.py)\b", ARCHITECTURE))
+    assert named
+    places = (ROOT, ROOT / "server" / "quadriga", ROOT / "server" / "quadriga" / "workers")
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    assert missing == []
+
+
+def test_the_readmes_metric_is_exported() -> None:
+    named = set(re.findall(r"\b(quadriga_[a-z_]+_seconds)_count", README))
+    assert named
+    assert named <= {histogram.name for histogram in HISTOGRAMS}
