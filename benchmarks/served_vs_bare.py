@@ -1,11 +1,11 @@
 """What serving costs: each model through the server beside the bare framework call, in the same run.
 
-    python benchmarks/served_vs_bare.py [--repository DIR] [--model NAME ...] [--seconds S] [--json FILE]
+    python benchmarks/served_vs_bare.py [--repository DIR] [--model NAME] [--seconds S] [--rounds N] [--json FILE]
 
 Per model and concurrency c (closed loop, one row per request, requests serialised once and sent as bytes):
 
     req/s, p50, p99   as one asyncio client in a process of its own sees them
-    bare ms           the same backend's `infer` in a process of its own, nothing else running, at batch min(c, largest)
+    bare ms           the backend's `infer` in a process of its own while the server idles, at batch min(c, largest)
     over ms           p50 minus the bare call, at c = 1
     ratio             rows per second served / rows per second of the bare call at that batch
     cpu us            CPU time of server process and worker per request; of the client nothing
@@ -113,15 +113,35 @@ def measure_served(address: str, process: psutil.Process, request: bytes, concur
     return Served(len(seen) / elapsed, float(np.median(latencies)), float(np.percentile(latencies, 99)), cpu)
 
 
-def measure_bare(path: Path, backend: str, batches: list[int], seconds: float) -> dict[int, float]:
-    """Median seconds of the bare call by batch size, in a process of its own."""
-    command = [sys.executable, __file__, "--bare", json.dumps([str(path), backend, batches, seconds])]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return {int(batch): median for batch, median in json.loads(result.stdout.splitlines()[-1]).items()}
+class Bare:
+    """The backend's `infer` in a process of its own, run on demand; idle in between."""
+
+    def __init__(self, path: Path, backend: str, batches: list[int]) -> None:
+        """Starts the process and loads the model."""
+        command = [sys.executable, __file__, "--bare", json.dumps([str(path), backend, batches])]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._ask("ready")
+
+    def median_seconds(self, batch: int, seconds: float) -> float:
+        """Runs one batch size for a while; the median of a call."""
+        return float(self._ask(f"{batch} {seconds}"))
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _ask(self, question: str) -> str:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("started without pipes")
+        print(question, file=self._process.stdin, flush=True)
+        for line in self._process.stdout:
+            if line.startswith("answer "):
+                return line.removeprefix("answer ").strip()
+        raise SystemExit("the bare process ended")
 
 
-def run_bare(path: str, backend_name: str, batches: list[int], seconds: float) -> dict[int, float]:
-    """What `measure_bare` starts."""
+def run_bare(path: str, backend_name: str, batches: list[int]) -> None:
+    """What `Bare` starts: answers each line of stdin."""
     from quadriga.backends import import_backend
     from quadriga.backends.base import ModelSource, zeros
     from quadriga.config import default_threads
@@ -131,44 +151,49 @@ def run_bare(path: str, backend_name: str, batches: list[int], seconds: float) -
     backend.prepare(source)
     spec = backend.load(source)
     backend.warm_up(spec, sorted(batches))
-    medians = {}
-    for batch in batches:
-        inputs = [zeros(tensor, batch if spec.batches else None) for tensor in spec.inputs]
-        inputs = [np.random.default_rng(0).random(array.shape).astype(array.dtype) for array in inputs]
+    for line in sys.stdin:
+        if line.strip() == "ready":
+            print("answer ready", flush=True)
+            continue
+        batch, seconds = line.split()
+        shapes = [zeros(tensor, int(batch) if spec.batches else None) for tensor in spec.inputs]
+        inputs = [np.random.default_rng(0).random(array.shape).astype(array.dtype) for array in shapes]
         taken = []
-        end = time.perf_counter() + seconds
+        end = time.perf_counter() + float(seconds)
         while (started := time.perf_counter()) < end:
             backend.infer(inputs)
             taken.append(time.perf_counter() - started)
-        medians[batch] = float(np.median(taken))
-    return medians
+        print(f"answer {np.median(taken)}", flush=True)
 
 
-def measure(repository: Path, model: str, seconds: float) -> list[dict[str, Any]]:
-    """All rows of one model."""
+def measure(repository: Path, model: str, seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """All rows of one model: medians over rounds, in each of which bare and served take turns."""
     with server(repository, model) as (address, process):
         with Client(address) as client:
             properties = client.metadata(model).properties
         largest = int(properties["max_batch_size"])
         path = next((repository / model / "1").iterdir())
-        bare = measure_bare(path, properties["backend"], sorted({min(c, largest) for c in CONCURRENCIES}), seconds)
+        batches = {concurrency: min(concurrency, largest) for concurrency in CONCURRENCIES}
+        bare = Bare(path, properties["backend"], sorted(set(batches.values())))
         request = request_for(address, model)
-        rows = []
-        for concurrency in CONCURRENCIES:
-            served = measure_served(address, process, request, concurrency, seconds)
-            batch = min(concurrency, largest)
-            rows.append(
-                {
-                    "model": model,
-                    "backend": properties["backend"],
-                    "concurrency": concurrency,
-                    **served._asdict(),
-                    "bare_ms": bare[batch] * 1e3,
-                    "over_ms": served.p50 - bare[batch] * 1e3 if concurrency == 1 else None,
-                    "ratio": served.rate / (batch / bare[batch]),
-                }
-            )
-    return rows
+        seen: dict[int, list[list[float]]] = {concurrency: [] for concurrency in CONCURRENCIES}
+        for _ in range(rounds):
+            for concurrency, batch in batches.items():
+                alone = bare.median_seconds(batch, seconds)
+                served = measure_served(address, process, request, concurrency, seconds)
+                over_ms = served.p50 - alone * 1e3
+                seen[concurrency].append([*served, alone * 1e3, over_ms, served.rate / (batch / alone)])
+        bare.close()
+    keys = (*Served._fields, "bare_ms", "over_ms", "ratio")
+    return [
+        {
+            "model": model,
+            "backend": properties["backend"],
+            "concurrency": concurrency,
+            **dict(zip(keys, np.median(values, axis=0).tolist(), strict=True)),
+        }
+        for concurrency, values in seen.items()
+    ]
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -177,7 +202,7 @@ def show(rows: list[dict[str, Any]]) -> None:
     for heading in ("model", "c", "req/s", "p50 ms", "p99 ms", "cpu us", "bare ms", "over ms", "ratio"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for row in rows:
-        over = "" if row["over_ms"] is None else f"{row['over_ms']:.2f}"
+        over = f"{row['over_ms']:.2f}" if row["concurrency"] == 1 else ""
         table.add_row(
             row["model"],
             str(row["concurrency"]),
@@ -197,16 +222,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repository", type=Path, default=Path("models/repository"))
     parser.add_argument("--model", action="append", help="repeatable; default: the same network in four formats")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per measurement")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="bare and served take turns; medians are shown")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--bare", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
-        print(json.dumps(run_bare(*json.loads(options.bare))))
+        run_bare(*json.loads(options.bare))
         return
     rows = []
     for model in options.model or DEFAULT_MODELS:
-        rows += measure(options.repository, model, options.seconds)
+        rows += measure(options.repository, model, options.seconds, options.rounds)
     show(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
