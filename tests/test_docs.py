@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from quadriga.commands.serve import serve
 from quadriga.config_file import load_model_config
 from quadriga.metrics import HISTOGRAMS
