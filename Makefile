@@ -18,11 +18,12 @@ help:  ## List the targets.
 install: $(INSTALLED)  ## Create .venv and install Quadriga with every backend and the developers' tools.
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable ".[zoo]" --group dev
-	touch $@
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.11")'
+	@echo "installing into $(VENV): all four frameworks, a few minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable ".[zoo]" --group dev
+	@touch $@
 
 models: install  ## Train and export the demo models into models/repository, only what is missing.
 	@$(BIN)/quadriga zoo build --repository $(REPOSITORY)

@@ -29,6 +29,7 @@ _DIGITS_TEST_SHARE: Final = 0.2
 _SEED: Final = 7
 
 _FASHION_SOURCE: Final = "https://github.com/zalandoresearch/fashion-mnist"
+_FASHION_SHAPE: Final = (28, 28)
 _FASHION_LABELS: Final = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -174,7 +175,19 @@ def _read_idx_pair(data_dir: Path, part: str) -> tuple[npt.NDArray[np.uint8], np
         raise DatasetError(
             f"{data_dir}: {len(images)} {part} images but {len(labels)} labels; get both from {_FASHION_SOURCE}"
         )
+    if images.shape[1:] != _FASHION_SHAPE:
+        raise DatasetError(
+            f"{data_dir}: the {part} images have the shape {images.shape[1:]}, expected {_FASHION_SHAPE}; get them "
+            f"from {_FASHION_SOURCE}"
+        )
+    _check_classes(labels, _FASHION_LABELS, f"{data_dir}: the {part} labels", _FASHION_SOURCE)
     return images, labels
+
+
+def _check_classes(labels: npt.NDArray[Any], classes: tuple[str, ...], what: str, source: str) -> None:
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(classes):
+        found = f"run from {labels.min()} to {labels.max()}" if len(labels) else "are none"
+        raise DatasetError(f"{what} {found}, expected 0 to {len(classes) - 1}; get them again from {source}")
 
 
 def _read_idx(data_dir: Path, name: str, dimensions: int) -> npt.NDArray[np.uint8]:
@@ -235,6 +248,7 @@ def _parse_cifar(content: bytes, path: Path) -> tuple[npt.NDArray[np.uint8], npt
         raise DatasetError(
             f"{path} has {len(pixels)} images but {len(labels)} labels; get it again from {_CIFAR_SOURCE}"
         )
+    _check_classes(labels, _CIFAR_LABELS, f"{path}: the labels", _CIFAR_SOURCE)
     return pixels, labels
 
 

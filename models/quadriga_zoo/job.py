@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,14 +120,24 @@ def export_tensorflow(source: str, dataset: str | None, data_dir: str | None, ta
 
 
 def export_torchscript(folder: str, inputs: list[str], outputs: list[str], labels: list[str]) -> dict[str, Any]:
-    """Writes `folder`'s model.keras as model.pt; needs KERAS_BACKEND=torch."""
-    from quadriga_zoo.export import tensor_metadata, write_torchscript
+    """Writes `folder`'s model.keras as model.pt; needs KERAS_BACKEND=torch.
+
+    With the channels first, as PyTorch's kernels want them, where the model can be rewritten so and computes the same.
+    """
+    from quadriga_zoo.channels import channels_first
+    from quadriga_zoo.export import TOLERANCE, largest_difference, tensor_metadata, write_torchscript
 
     reference = Reference.load(Path(folder) / "reference.npz")
     model = _load_keras(Path(folder) / "model.keras")
     metadata = tensor_metadata(Names(tuple(inputs), tuple(outputs)), reference, labels)
     examples = [array[:2] for array in reference.inputs]
-    write_torchscript(_positional(model, len(examples)), examples, metadata, Path(folder) / "model.pt")
+    module = _positional(model, len(examples))
+    rewritten = channels_first(model)
+    if rewritten is not None:
+        candidate = _positional(rewritten, 1, transposed=True)
+        if largest_difference([_run_torch(candidate, examples)], [reference.outputs[0][:2]]) <= TOLERANCE:
+            module = candidate
+    write_torchscript(module, examples, metadata, Path(folder) / "model.pt")
     return {}
 
 
@@ -153,12 +163,19 @@ def _load_keras(path: Path) -> Any:  # noqa: ANN401
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
             f"{path} cannot be loaded by Keras: {lines[-1][:300] if lines else type(error).__name__}"
         ) from error
+    try:
+        known = bool(model.inputs)
+    except AttributeError:
+        known = False
+    if not known:
+        raise ExportError(f"{path} does not say its input's shape; add a keras.Input to the model and save it again")
+    return model
 
 
 def _inputs_for(model: Any, dataset: str | None, data_dir: str | None) -> tuple[tuple[Any, ...], Any, tuple[str, ...]]:  # noqa: ANN401
@@ -176,8 +193,18 @@ def _inputs_for(model: Any, dataset: str | None, data_dir: str | None) -> tuple[
     return inputs, np.empty(0, np.int64), ()
 
 
-def _positional(model: Any, inputs: int) -> Any:  # noqa: ANN401
-    """A torch module that takes the Keras model's inputs one by one and gives a tensor or a tuple."""
+def _run_torch(module: Any, inputs: Sequence[Any]) -> Any:  # noqa: ANN401
+    import torch
+
+    with torch.inference_mode():
+        return module(*map(torch.from_numpy, inputs)).numpy()
+
+
+def _positional(model: Any, inputs: int, *, transposed: bool = False) -> Any:  # noqa: ANN401
+    """A torch module that takes the Keras model's inputs one by one and gives a tensor or a tuple.
+
+    `transposed`: it takes one NHWC image for a model over NCHW.
+    """
     import torch
 
     class Positional(torch.nn.Module):
@@ -186,6 +213,8 @@ def _positional(model: Any, inputs: int) -> Any:  # noqa: ANN401
             self.model = model
 
         def forward(self, *tensors: Any) -> Any:  # noqa: ANN401
+            if transposed:
+                tensors = (tensors[0].permute(0, 3, 1, 2),)
             outputs = self.model(tensors[0] if inputs == 1 else list(tensors), training=False)
             return tuple(outputs) if isinstance(outputs, (list, tuple)) else outputs
 

@@ -1,13 +1,12 @@
 """Filling a model repository: which models it is to hold, what is missing, and how each is made. In `quadriga zoo`.
 
-A model is made in a folder beside its place and moved there whole when every check has passed, so that an interrupted
-or failed build leaves nothing half done.
+Models are made in a folder beside their place. Those of one network are moved there together, whole, when every one has
+passed its check, so that an interrupted or failed build leaves nothing half done.
 """
 
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,16 +31,20 @@ FILE_FORMATS: Final = {
 
 
 class Trained(NamedTuple):
-    """A network that is trained for the demo, and the models that come of one training: name suffix -> format."""
+    """A network that is trained for the demo, and the models that come of one training: name suffix -> format.
+
+    Keras also downloads data sets, so `keras_backend` is the framework that the network's process has anyway.
+    """
 
     network: str
+    keras_backend: str
     models: Mapping[str, str]
 
 
 DEMO_NETWORKS: Final = (
-    Trained("tensorflow", {"tensorflow": "savedmodel"}),
-    Trained("keras", {"keras": "keras"}),
-    Trained("pytorch", {"pytorch": "torchscript", "onnx": "onnx"}),
+    Trained("tensorflow", "tensorflow", {"tensorflow": "savedmodel"}),
+    Trained("keras", "tensorflow", {"keras": "keras"}),
+    Trained("pytorch", "torch", {"pytorch": "torchscript", "onnx": "onnx"}),
 )
 SAME: Final = "same"
 #: Largest batch of the large networks: warming up every size of more would take longer than loading.
@@ -80,7 +83,7 @@ class Builder:
         for trained in DEMO_NETWORKS:
             wanted = {f"{dataset}_{suffix}": form for suffix, form in trained.models.items()}
             if missing := {name: form for name, form in wanted.items() if not self.has(name)}:
-                self._train(trained.network, missing, data)
+                self._train(trained, missing, data)
                 made += missing
         if any(not self.has(f"{SAME}_{form}") for form in FILE_FORMATS):
             source = self._repository / f"{dataset}_keras" / "1" / FILE_FORMATS["keras"].file
@@ -91,24 +94,32 @@ class Builder:
         """Writes a Keras model in all four formats; returns the models' names."""
         if not source.is_file():
             raise ZooError(f"{source} is not there; expected a .keras or .h5 file")
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ZooError(f"a model cannot be called {name!r}; expected a folder's name without a / or a leading dot")
+        self._refuse_foreign(f"{name}_{form}" for form in FILE_FORMATS)
         with self._workshop() as folder:
             return self._export(source, name, folder, {}, "", dataset=dataset, data_dir=data_dir)
 
     def export_application(self, application: str) -> list[str]:
         """Writes one of Keras' applications, untrained, in all four formats; returns the models' names."""
+        self._refuse_foreign(f"{application}_{form}" for form in FILE_FORMATS)
         with self._workshop() as folder:
             self._step(f"{application}: random weights")
             self._run("application", name=application, target=str(folder))
             source = (folder / "model.keras").rename(folder / "source.keras")
             return self._export(source, application, folder, {"untrained": True}, APPLICATION_CONFIG)
 
-    def _train(self, network: str, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
+    def _train(self, trained: Trained, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
+        self._refuse_foreign(models)
         with self._workshop() as folder:
             self._step(f"{' and '.join(models)}: training")
-            training = self._run("train", network=network, target=str(folder), **data)
+            training = self._run(
+                "train", keras_backend=trained.keras_backend, network=trained.network, target=str(folder), **data
+            )
             labels = training.pop("labels")
             for name, form in models.items():
                 self._finish(name, form, folder, {}, labels=labels, training=training)
+            self._place(folder, models)
 
     def _export(
         self, source: Path, name: str, folder: Path, facts: Mapping[str, Any], config: str, **data: str | None
@@ -120,6 +131,7 @@ class Builder:
         names = [f"{name}_{form}" for form in FILE_FORMATS]
         for model, form in zip(names, FILE_FORMATS, strict=True):
             self._finish(model, form, folder, {"source": source.name, **facts}, labels=written["labels"], config=config)
+        self._place(folder, names)
         return names
 
     def _finish(
@@ -133,7 +145,7 @@ class Builder:
         training: Mapping[str, Any] | None = None,
         config: str = "",
     ) -> None:
-        """Compares one file with its source and moves it to its place in the repository."""
+        """Compares one file with its source and makes the model's folder of it, still in the workshop."""
         file_name, backend = FILE_FORMATS[form]
         self._step(f"{name}: comparing with its source")
         made = folder / file_name
@@ -148,10 +160,27 @@ class Builder:
         if training is not None:
             (model / "training.json").write_text(json.dumps(training, indent=2) + "\n")
         (model / "export.json").write_text(json.dumps({"format": form, **facts, **checked}, indent=2) + "\n")
-        place = self._repository / name
-        if place.exists():
-            shutil.rmtree(place)
-        model.rename(place)
+
+    def _place(self, folder: Path, names: Iterable[str]) -> None:
+        """Moves finished models to their places; what they replace goes to the workshop, which is deleted."""
+        for name in names:
+            place = self._repository / name
+            if place.exists():
+                place.rename(folder / f"replaced-{name}")
+            (folder / name).rename(place)
+
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        """Refuses to replace what the zoo did not make, before any work is done."""
+        for name in names:
+            place = self._repository / name
+            if not place.exists():
+                continue
+            versions = {path.name for path in place.iterdir() if path.name.isdecimal()} if place.is_dir() else set()
+            if not self.has(name) or versions - {"1"}:
+                raise ZooError(
+                    f"{place} holds what the zoo did not make and would be replaced; move it away, or use another name "
+                    "or repository"
+                )
 
     def _run(self, task: str, *, keras_backend: str = "tensorflow", **arguments: object) -> dict[str, Any]:
         return run_job(

@@ -2,15 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from quadriga_zoo.errors import ExportError, ZooError
 
-#: How much of a crashed job's output stands in its error.
-_LAST_LINES: Final = 3
+#: The line of a traceback that says what happened.
+_EXCEPTION: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit): .")
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
 
@@ -33,7 +34,7 @@ def run_job(
         verbose: Passes what the frameworks print on to stderr.
 
     Raises:
-        ZooError: The task failed; its own message, or the last lines that it printed.
+        ZooError: The task failed; its own message, or the last line of what it printed that says why.
     """
     command = [sys.executable, "-m", "quadriga_zoo.job", task, json.dumps(dict(arguments))]
     environment = {**os.environ, "KERAS_BACKEND": keras_backend, "CUDA_VISIBLE_DEVICES": ""}
@@ -61,10 +62,15 @@ def run_job(
         return result
     if "message" in outcome:
         raise ZooError(outcome["message"])
-    last = " | ".join([line for line in printed if line][-_LAST_LINES:])
-    raise ExportError(
-        f"{task} ended with status {process.returncode}: {last} (run again with --verbose for everything)"
-    )
+    why = last_words(printed)
+    raise ExportError(f"{task} ended with status {process.returncode}: {why} (run again with --verbose for everything)")
+
+
+def last_words(printed: Sequence[str]) -> str:
+    """The last line that names an exception, else the last line that is not empty."""
+    lines = [line for line in printed if line.strip()]
+    named = [line for line in lines if _EXCEPTION.match(line)]
+    return (named or lines or ["it printed nothing"])[-1]
 
 
 def parse_event(line: str) -> dict[str, Any] | None:

@@ -105,8 +105,30 @@ def count_differently(folder: Path) -> str:
     return f"{TRAIN} train images"
 
 
+def enlarge(folder: Path) -> str:
+    for part, count in (("train", TRAIN), ("t10k", TEST)):
+        path = folder / f"{part}-images-idx3-ubyte.gz"
+        path.write_bytes(gzip.compress(idx(np.full((count, 40, 40), 200, np.uint8))))
+    return "(40, 40)"
+
+
+def number_an_eleventh_class(folder: Path) -> str:
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.full(TEST, 10, np.uint8)))
+    return "t10k labels"
+
+
 @pytest.mark.parametrize(
-    "damage", [truncate_gzip, truncate_plain, replace_by_html, swap_for_labels, remove, count_differently]
+    "damage",
+    [
+        truncate_gzip,
+        truncate_plain,
+        replace_by_html,
+        swap_for_labels,
+        remove,
+        count_differently,
+        enlarge,
+        number_an_eleventh_class,
+    ],
 )
 def test_damaged_fashion_mnist_names_the_file_and_its_source(fashion: Path, damage: Callable[[Path], str]) -> None:
     named = damage(fashion)
@@ -152,6 +174,39 @@ def test_cifar10_from_the_archive_and_from_its_folder(tmp_path: Path, batches: d
     pixels = cifar_batch(5)[b"data"][0].reshape(3, 32, 32)
     np.testing.assert_allclose(from_archive.test_images[0, 7, 9], pixels[:, 7, 9] / 255, rtol=1e-6)
     assert from_archive.labels[0] == "airplane"
+
+
+def python_2_batch(pixels: np.ndarray[Any, Any], labels: list[int]) -> bytes:
+    """The opcodes of the published batches: protocol 2, byte strings, and the module names of numpy at that time."""
+
+    def text(content: bytes) -> bytes:
+        return b"T" + struct.pack("<i", len(content)) + content
+
+    def integer(value: int) -> bytes:
+        return b"J" + struct.pack("<i", value)
+
+    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + integer(0) + b"\x85" + text(b"b") + b"\x87R"
+    dtype = b"cnumpy\ndtype\n" + text(b"u1") + integer(0) + integer(1) + b"\x87R"
+    dtype += b"(" + integer(3) + text(b"|") + b"NNN" + integer(-1) * 2 + integer(0) + b"tb"
+    shape = integer(pixels.shape[0]) + integer(pixels.shape[1]) + b"\x86"
+    array = empty + b"(" + integer(1) + shape + dtype + b"\x89" + text(pixels.tobytes()) + b"tb"
+    numbers = b"](" + b"".join(map(integer, labels)) + b"e"
+    return b"\x80\x02}(" + text(b"data") + array + text(b"labels") + numbers + b"u."
+
+
+def test_cifar10_as_python_2_wrote_it(tmp_path: Path) -> None:
+    pixels: np.ndarray[Any, Any] = np.random.default_rng(3).integers(0, 256, (2, 3072), np.uint8)
+    write_archive(tmp_path / "cifar-10-python.tar.gz", dict.fromkeys(CIFAR_NAMES, python_2_batch(pixels, [9, 4])))
+    data = load("cifar10", tmp_path)
+    assert data.test_labels.tolist() == [9, 4]
+    assert (data.test_images[1, 30, 2] * 255).round().tolist() == pixels[1].reshape(3, 32, 32)[:, 30, 2].tolist()
+
+
+def test_cifar10_with_an_unknown_class(tmp_path: Path, batches: dict[str, bytes]) -> None:
+    wrong = pickle.dumps({**cifar_batch(0), b"labels": [3, 10, 3]}, protocol=2)
+    write_archive(tmp_path / "cifar-10-python.tar.gz", {**batches, "test_batch": wrong})
+    with pytest.raises(DatasetError, match=r"run from 3 to 10, expected 0 to 9.*kriz"):
+        load("cifar10", tmp_path)
 
 
 class Malicious:

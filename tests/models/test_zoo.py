@@ -14,7 +14,7 @@ from running_server import run_cli
 from quadriga_zoo.errors import ExportError, ZooError
 from quadriga_zoo.export import TOLERANCE, Reference, largest_difference
 from quadriga_zoo.repository import FILE_FORMATS, Builder, Progress
-from quadriga_zoo.runner import parse_event, run_job
+from quadriga_zoo.runner import last_words, parse_event, run_job
 
 DEMO = Path(__file__).parents[2] / "models" / "repository"
 QUIET = Progress(step=lambda text: None, epoch=lambda event: None)
@@ -98,6 +98,54 @@ def test_the_users_mistakes_are_one_line(tmp_path: Path, file: str, words: list[
     assert all(word in line for word in words)
 
 
+@pytest.mark.parametrize("name", ["../outside", "a/b", "", ".hidden"])
+def test_a_name_that_leads_elsewhere_is_refused(demo: Path, tmp_path: Path, name: str) -> None:
+    source = demo / "digits_keras" / "1" / "model.keras"
+    with pytest.raises(ZooError, match="cannot be called"):
+        Builder(tmp_path / "repository", QUIET).export(source, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_what_the_zoo_did_not_make_is_not_replaced(demo: Path, tmp_path: Path, version: str) -> None:
+    repository = tmp_path / "repository"
+    theirs = repository / "mine_onnx" / version / "model.onnx"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    if version != "1":
+        (repository / "mine_onnx" / "export.json").write_text("{}")
+    with pytest.raises(ZooError, match="mine_onnx holds what the zoo did not make"):
+        Builder(repository, QUIET).export(demo / "digits_keras" / "1" / "model.keras", "mine")
+    assert theirs.read_bytes() == b"theirs"
+    assert [path.name for path in repository.iterdir()] == ["mine_onnx"]
+
+
+# Outputs so large that two frameworks' float32 rounding differs by more than is allowed, while the SavedModel agrees.
+MAKE_LOUD = """
+import sys, keras
+image = keras.Input((8, 8, 3))
+layer = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3)(image))
+layer = keras.layers.Dense(4)(keras.layers.Dense(64)(layer))
+keras.Model(image, keras.layers.Rescaling(1e6)(layer)).save(sys.argv[1])
+keras.Sequential([keras.layers.Dense(2)]).save(sys.argv[2])
+"""
+
+
+def test_a_format_that_differs_leaves_none_of_the_others(tmp_path: Path) -> None:
+    loud, shapeless = tmp_path / "loud.keras", tmp_path / "shapeless.keras"
+    command = [sys.executable, "-c", MAKE_LOUD, str(loud), str(shapeless)]
+    subprocess.run(command, check=True, capture_output=True)
+    repository = tmp_path / "repository"
+    steps: list[str] = []
+    builder = Builder(repository, Progress(step=steps.append, epoch=lambda event: None))
+    with pytest.raises(ZooError, match=r"differs from its source by [0-9.]+ on 16 inputs"):
+        builder.export(loud, "loud")
+    assert "loud_keras: comparing with its source" in steps
+    with pytest.raises(ZooError, match=r"shapeless\.keras does not say its input's shape"):
+        builder.export(shapeless, "shapeless")
+    assert list(repository.iterdir()) == []
+
+
 MAKE_H5 = """
 import sys, keras
 first, second = keras.Input((6,), name="first"), keras.Input((2, 3), name="second")
@@ -127,6 +175,12 @@ def test_what_a_framework_prints_is_no_event() -> None:
     assert parse_event('{"loss": 1}\n') is None
 
 
-def test_a_job_that_crashes_says_its_last_lines() -> None:
-    with pytest.raises(ExportError, match="TypeError"):
+def test_a_job_that_crashes_says_why_in_one_line() -> None:
+    with pytest.raises(ExportError, match=r"^verify ended with status 1: TypeError: .*no_such_argument"):
         run_job("verify", {"no_such_argument": 1})
+
+
+def test_last_words() -> None:
+    assert last_words(["  File x", "ValueError: bad shape", "(see above)", ""]) == "ValueError: bad shape"
+    assert last_words(["loading", "Killed", ""]) == "Killed"
+    assert last_words([]) == "it printed nothing"
