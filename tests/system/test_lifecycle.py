@@ -163,6 +163,29 @@ def test_a_bad_config_spoils_its_model_alone(start: Callable[..., RunningServer]
         assert "model.toml" in reason
 
 
+def test_bad_model_files_spoil_their_model_alone(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    write_fake(tmp_path, "good")
+    contents = {"damaged": b"\x08\x07 and then nonsense", "empty": b"", "misnamed": b"PK\x03\x04 a zip archive"}
+    for name, content in contents.items():
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.onnx").write_bytes(content)
+    (tmp_path / "versionless").mkdir()
+    (tmp_path / "fileless" / "1").mkdir(parents=True)
+    server = start("--repository", str(tmp_path))
+    table = "\n".join(server.printed)
+    with grpc.insecure_channel(server.grpc) as channel:
+        rpc(channel, "ModelInfer", infer_request("good", x=ROW))
+        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
+    unavailable = {model.name: model.reason for model in index.models if model.state == "UNAVAILABLE"}
+    assert set(unavailable) == {*contents, "versionless", "fileless"}
+    assert "is empty" in unavailable["empty"]
+    for name, reason in unavailable.items():
+        assert name in reason
+        assert reason in server.log
+        assert name in table
+    assert "Traceback" not in server.log
+
+
 def test_poll_follows_the_repository(start: Callable[..., RunningServer], tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     write_fake(repository, "kept")
