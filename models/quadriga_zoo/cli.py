@@ -1,6 +1,6 @@
-"""`quadriga zoo`: trains and exports networks."""
+"""`quadriga zoo`: trains and exports networks. Runs in the command's own process; frameworks run in zoo jobs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,25 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from quadriga_zoo.applications import APPLICATIONS
 from quadriga_zoo.datasets import LOADERS
 from quadriga_zoo.errors import ZooError
 from quadriga_zoo.repository import Builder
 from quadriga_zoo.repository import Progress as BuilderProgress
 
 DEFAULT_REPOSITORY = Path("models/repository")
-APPLICATIONS = ("resnet50", "mobilenet_v2")
-
 FOLDER = click.Path(path_type=Path, file_okay=False)
+data_dir_option = click.option(
+    "--data-dir", type=FOLDER, help="Where the data set's published files lie; else Keras downloads them."
+)
 verbose_option = click.option("--verbose", is_flag=True, help="Show what the frameworks print.")
+
+
+def dataset_option(purpose: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`--dataset`, with what the command does with it."""
+    return click.option(
+        "--dataset", type=click.Choice(tuple(LOADERS)), default="digits", show_default=True, help=purpose
+    )
 
 
 @click.group()
@@ -28,8 +37,8 @@ def zoo() -> None:
 
 @zoo.command()
 @click.option("--repository", type=FOLDER, default=DEFAULT_REPOSITORY, show_default=True, help="Where models go.")
-@click.option("--dataset", type=click.Choice(tuple(LOADERS)), default="digits", show_default=True, help="To train on.")
-@click.option("--data-dir", type=FOLDER, help="Where the data set's published files lie; else Keras downloads them.")
+@dataset_option("To train on.")
+@data_dir_option
 @verbose_option
 def build(repository: Path, dataset: str, data_dir: Path | None, verbose: bool) -> None:
     """Train and export the demo models, as far as they are missing."""
@@ -42,25 +51,29 @@ def build(repository: Path, dataset: str, data_dir: Path | None, verbose: bool) 
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--output", type=FOLDER, required=True, help="Repository that the four models go to.")
 @click.option("--name", help="Of the models, before _savedmodel and so on. Default: the file's.")
+@dataset_option("Whose images the formats are compared on.")
+@data_dir_option
 @verbose_option
-def export(file: Path, output: Path, name: str | None, verbose: bool) -> None:
+def export(file: Path, output: Path, name: str | None, dataset: str, data_dir: Path | None, verbose: bool) -> None:
     """Write a Keras model, a .keras or .h5 FILE, in all four formats."""
     if file.suffix not in (".keras", ".h5", ".hdf5"):
         raise click.ClickException(f"{file} is called {file.suffix or 'nothing'}; expected a .keras or .h5 file")
     with building(output, verbose=verbose) as builder:
-        made = builder.export(file, name or file.stem)
+        made = builder.export(file, name or file.stem, dataset, data_dir)
     click.echo(f"{output}: {', '.join(made)}")
 
 
 @zoo.command()
-@click.argument("name", type=click.Choice(APPLICATIONS))
+@click.argument("name", type=click.Choice(tuple(APPLICATIONS)))
 @click.option("--repository", type=FOLDER, default=DEFAULT_REPOSITORY, show_default=True, help="Where models go.")
+@dataset_option("Whose images the formats are compared on.")
+@data_dir_option
 @verbose_option
-def application(name: str, repository: Path, verbose: bool) -> None:
+def application(name: str, repository: Path, dataset: str, data_dir: Path | None, verbose: bool) -> None:
     """Write a large network with random weights in all four formats, for load tests."""
     with building(repository, verbose=verbose) as builder:
-        made = builder.export_application(name)
-    click.echo(f"{repository}: {', '.join(made)} (untrained)")
+        made = builder.export_application(name, dataset, data_dir)
+    click.echo(f"{repository}: {', '.join(made)} (untrained: random weights, the classes mean nothing)")
 
 
 @contextmanager

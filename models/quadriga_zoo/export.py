@@ -1,53 +1,16 @@
-"""Writing a network in a format, and comparing the file with its source. Runs in zoo jobs, one framework each.
-
-A file is read back by the very backend that serves it, so what is compared is what users will get.
-"""
+"""Writing a network in a format. Runs in zoo jobs, one framework each."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from quadriga_zoo.errors import ExportError
 from quadriga_zoo.networks import INPUT, OUTPUT
 
-#: Largest absolute difference between a file's outputs and its source's.
-TOLERANCE: Final = 1e-4
-#: Rows per comparison run: an odd size besides the usual ones.
-_ROWS: Final = 23
-
 Array = npt.NDArray[Any]
-
-
-class Reference(NamedTuple):
-    """What the source network computes.
-
-    Attributes:
-        inputs: Per input, [n, ...].
-        outputs: Per output, [n, ...].
-        labels: The right class of each row, [n]; empty where nobody knows.
-    """
-
-    inputs: tuple[Array, ...]
-    outputs: tuple[Array, ...]
-    labels: Array
-
-    def save(self, path: Path) -> None:
-        """Writes an .npz file."""
-        arrays = {f"input_{index}": array for index, array in enumerate(self.inputs)}
-        arrays |= {f"output_{index}": array for index, array in enumerate(self.outputs)}
-        np.savez(path, allow_pickle=False, labels=self.labels, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "Reference":
-        """Reads what `save` wrote."""
-        with np.load(path) as file:
-            inputs = tuple(file[f"input_{i}"] for i in range(sum(key.startswith("input_") for key in file.files)))
-            outputs = tuple(file[f"output_{i}"] for i in range(sum(key.startswith("output_") for key in file.files)))
-            return cls(inputs, outputs, file["labels"])
 
 
 class Names(NamedTuple):
@@ -65,55 +28,6 @@ def names_of(model: Any) -> Names:  # noqa: ANN401 - a keras.Model
     if len(set(outputs)) != len(outputs):
         outputs = [f"{OUTPUT}_{index}" for index in range(len(outputs))]
     return Names(tuple(tensor.name for tensor in model.inputs), tuple(outputs))
-
-
-def compare(file: Path, backend_name: str, reference: Reference) -> dict[str, Any]:
-    """Runs a file on its reference's inputs.
-
-    Returns:
-        largest_difference, over all outputs; accuracy, where labels are known; rows compared.
-
-    Raises:
-        ExportError: It cannot be loaded, its outputs have other shapes, or they differ by more than `TOLERANCE`.
-    """
-    from quadriga.backends import import_backend
-    from quadriga.backends.base import ModelLoadError, ModelSource
-
-    backend = import_backend(backend_name)()
-    source = ModelSource(path=str(file), threads=2)
-    try:
-        backend.prepare(source)
-        backend.load(source)
-    except ModelLoadError as error:
-        raise ExportError(f"the exported file cannot be loaded: {error}") from error
-    rows = len(reference.inputs[0])
-    parts = [
-        [np.array(output) for output in backend.infer([array[start : start + _ROWS] for array in reference.inputs])]
-        for start in range(0, rows, _ROWS)
-    ]
-    outputs = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    difference = largest_difference(outputs, reference.outputs)
-    if not difference <= TOLERANCE:
-        raise ExportError(
-            f"{file.name} differs from its source by {difference:.3g} on {rows} inputs; at most {TOLERANCE:g} "
-            "is allowed"
-        )
-    result: dict[str, Any] = {"largest_difference": difference, "rows": rows}
-    if len(reference.labels):
-        result["accuracy"] = float((outputs[0].argmax(axis=1) == reference.labels).mean())
-    return result
-
-
-def largest_difference(outputs: Sequence[Array], expected: Sequence[Array]) -> float:
-    """Over all elements of all outputs; NaN where one is not a number.
-
-    Raises:
-        ExportError: They are of other number or shapes.
-    """
-    shapes, wanted = [array.shape for array in outputs], [array.shape for array in expected]
-    if shapes != wanted:
-        raise ExportError(f"the exported file's outputs have shapes {shapes}; the source's have {wanted}")
-    return max(float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) for a, b in zip(outputs, expected, strict=True))
 
 
 def write_saved_model(model: Any, names: Names, path: Path) -> None:  # noqa: ANN401
@@ -184,7 +98,9 @@ def drop_casts_to_the_same(graph: Any) -> None:  # noqa: ANN401 - a torch graph
             node.destroy()
 
 
-def tensor_metadata(names: Names, reference: Reference, labels: Sequence[str]) -> dict[str, Any]:
+def tensor_metadata(
+    names: Names, inputs: Sequence[Array], outputs: Sequence[Array], labels: Sequence[str]
+) -> dict[str, Any]:
     """What `quadriga.json` says: whole shapes, the batch dimension open."""
     from quadriga_proto.codec import datatype_of
 
@@ -195,7 +111,7 @@ def tensor_metadata(names: Names, reference: Reference, labels: Sequence[str]) -
         ]
 
     return {
-        "inputs": describe(reference.inputs, names.inputs),
-        "outputs": describe(reference.outputs, names.outputs),
+        "inputs": describe(inputs, names.inputs),
+        "outputs": describe(outputs, names.outputs),
         "labels": list(labels),
     }

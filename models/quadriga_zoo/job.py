@@ -13,16 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from quadriga_zoo import datasets
+from quadriga_zoo import applications, datasets
+from quadriga_zoo.comparison import Reference, compare
 from quadriga_zoo.errors import ExportError, ZooError
-from quadriga_zoo.export import Names, Reference, compare
+from quadriga_zoo.export import Names
+from quadriga_zoo.formats import file_name
 from quadriga_zoo.networks import INPUT, OUTPUT, Epoch, Hyperparameters
 
-#: Inputs that a network without a data set is compared on.
-RANDOM_ROWS: Final = 16
-_SEED: Final = 7
+#: In the folder of a network's files: what its source computes.
+REFERENCE: Final = "reference.npz"
 
 
 def tell(event: str, **content: Any) -> None:  # noqa: ANN401
@@ -33,7 +32,7 @@ def tell(event: str, **content: Any) -> None:  # noqa: ANN401
 def train(network: str, dataset: str, data_dir: str | None, target: str) -> dict[str, Any]:
     """Trains one of `quadriga_zoo.networks` and writes its files and the reference into `target`.
 
-    Files: model.savedmodel, model.keras, or model.pt and model.onnx; reference.npz. Returns what training.json holds.
+    Files: a SavedModel, a .keras file, or TorchScript and ONNX; reference.npz. Returns what training.json holds.
     """
     data = datasets.load(dataset, None if data_dir is None else Path(data_dir))
     folder = Path(target)
@@ -45,7 +44,7 @@ def train(network: str, dataset: str, data_dir: str | None, target: str) -> dict
         tell("epoch", number=epoch.number, of=hyper.epochs, loss=epoch.loss, accuracy=epoch.accuracy)
 
     scores = TRAINERS[network](data, hyper, report, folder)
-    Reference((data.test_images,), (scores,), data.test_labels).save(folder / "reference.npz")
+    Reference((data.test_images,), (scores,), data.test_labels, data.name).save(folder / REFERENCE)
     return {
         "network": network,
         "dataset": data.name,
@@ -65,7 +64,7 @@ def _train_tensorflow(
     from quadriga_zoo.networks import tensorflow
 
     network = tensorflow.train(data, hyper, report)
-    tensorflow.export(network, folder / "model.savedmodel")
+    tensorflow.export(network, folder / file_name("savedmodel"))
     return tensorflow.predict(network, data.test_images)
 
 
@@ -75,7 +74,7 @@ def _train_keras(
     from quadriga_zoo.networks import keras
 
     model = keras.train(data, hyper, report)
-    keras.export(model, folder / "model.keras")
+    keras.export(model, folder / file_name("keras"))
     return keras.predict(model, data.test_images)
 
 
@@ -88,10 +87,10 @@ def _train_pytorch(
     network = pytorch.train(data, hyper, report)
     scores = pytorch.predict(network, data.test_images)
     names = Names((INPUT,), (OUTPUT,))
-    metadata = tensor_metadata(names, Reference((data.test_images,), (scores,), data.test_labels), data.labels)
-    write_torchscript(network, [data.test_images[:2]], metadata, folder / "model.pt")
-    pytorch.export_onnx(network, folder / "model.onnx")
-    finish_onnx(folder / "model.onnx", names, data.labels)
+    metadata = tensor_metadata(names, (data.test_images,), (scores,), data.labels)
+    write_torchscript(network, [data.test_images[:2]], metadata, folder / file_name("torchscript"))
+    pytorch.export_onnx(network, folder / file_name("onnx"))
+    finish_onnx(folder / file_name("onnx"), names, data.labels)
     return scores
 
 
@@ -102,34 +101,43 @@ TRAINERS: Final[dict[str, Trainer]] = {
 }
 
 
-def export_tensorflow(source: str, dataset: str | None, data_dir: str | None, target: str) -> dict[str, Any]:
-    """Writes a Keras model as `.keras`, SavedModel and ONNX, and its reference; needs KERAS_BACKEND=tensorflow."""
+def export_tensorflow(
+    source: str, dataset: str, data_dir: str | None, trained_on_it: bool, target: str
+) -> dict[str, Any]:
+    """Writes a Keras model as `.keras`, SavedModel and ONNX, and its reference; needs KERAS_BACKEND=tensorflow.
+
+    The data set's class names are the network's own only where it was `trained_on_it`: many networks have ten classes.
+    """
     from quadriga_zoo.export import names_of, write_onnx, write_saved_model
+    from quadriga_zoo.samples import samples_for
 
     folder = Path(target)
     model = _load_keras(Path(source))
-    inputs, right, labels = _inputs_for(model, dataset, data_dir)
+    samples = samples_for(model, dataset, None if data_dir is None else Path(data_dir))
+    labels = samples.classes if trained_on_it else ()
     names = names_of(model)
+    inputs = samples.inputs
     outputs = model.predict(list(inputs) if len(inputs) > 1 else inputs[0], verbose=0, batch_size=32)
     outputs = tuple(outputs) if isinstance(outputs, (list, tuple)) else (outputs,)
-    Reference(inputs, outputs, right).save(folder / "reference.npz")
-    model.save(folder / "model.keras")
-    write_saved_model(model, names, folder / "model.savedmodel")
-    write_onnx(model, names, folder / "model.onnx", labels)
+    Reference(inputs, outputs, samples.labels, samples.dataset).save(folder / REFERENCE)
+    model.save(folder / file_name("keras"))
+    write_saved_model(model, names, folder / file_name("savedmodel"))
+    write_onnx(model, names, folder / file_name("onnx"), labels)
     return {"inputs": list(names.inputs), "outputs": list(names.outputs), "labels": list(labels)}
 
 
 def export_torchscript(folder: str, inputs: list[str], outputs: list[str], labels: list[str]) -> dict[str, Any]:
-    """Writes `folder`'s model.keras as model.pt; needs KERAS_BACKEND=torch.
+    """Writes `folder`'s .keras file as TorchScript; needs KERAS_BACKEND=torch.
 
     With the channels first, as PyTorch's kernels want them, where the model can be rewritten so and computes the same.
     """
     from quadriga_zoo.channels import channels_first
-    from quadriga_zoo.export import TOLERANCE, largest_difference, tensor_metadata, write_torchscript
+    from quadriga_zoo.comparison import TOLERANCE, largest_difference
+    from quadriga_zoo.export import tensor_metadata, write_torchscript
 
-    reference = Reference.load(Path(folder) / "reference.npz")
-    model = _load_keras(Path(folder) / "model.keras")
-    metadata = tensor_metadata(Names(tuple(inputs), tuple(outputs)), reference, labels)
+    reference = Reference.load(Path(folder) / REFERENCE)
+    model = _load_keras(Path(folder) / file_name("keras"))
+    metadata = tensor_metadata(Names(tuple(inputs), tuple(outputs)), reference.inputs, reference.outputs, labels)
     examples = [array[:2] for array in reference.inputs]
     module = _positional(model, len(examples))
     rewritten = channels_first(model)
@@ -137,25 +145,18 @@ def export_torchscript(folder: str, inputs: list[str], outputs: list[str], label
         candidate = _positional(rewritten, 1, transposed=True)
         if largest_difference([_run_torch(candidate, examples)], [reference.outputs[0][:2]]) <= TOLERANCE:
             module = candidate
-    write_torchscript(module, examples, metadata, Path(folder) / "model.pt")
+    write_torchscript(module, examples, metadata, Path(folder) / file_name("torchscript"))
     return {}
 
 
-def application(name: str, target: str) -> dict[str, Any]:
-    """Writes one of Keras' applications with seeded random weights as model.keras."""
-    import keras
-
-    keras.utils.set_random_seed(_SEED)
-    image = keras.Input((224, 224, 3), name=INPUT)
-    makers = {"resnet50": keras.applications.ResNet50, "mobilenet_v2": keras.applications.MobileNetV2}
-    body = makers[name](weights=None, include_top=False, pooling="avg", input_tensor=image)
-    scores = keras.layers.Dense(1000, activation="softmax", name=OUTPUT)(body.output)
-    keras.Model(image, scores, name=name).save(Path(target) / "model.keras")
+def application(name: str, source: str) -> dict[str, Any]:
+    """Writes one of Keras' applications with seeded random weights as the file `source`."""
+    applications.build(name).save(source)
     return {}
 
 
 def verify(file: str, backend: str, reference: str) -> dict[str, Any]:
-    """Compares an exported file with its source; see `quadriga_zoo.export.compare`."""
+    """Compares an exported file with its source; see `quadriga_zoo.comparison.compare`."""
     return compare(Path(file), backend, Reference.load(Path(reference)))
 
 
@@ -176,21 +177,6 @@ def _load_keras(path: Path) -> Any:  # noqa: ANN401
     if not known:
         raise ExportError(f"{path} does not say its input's shape; add a keras.Input to the model and save it again")
     return model
-
-
-def _inputs_for(model: Any, dataset: str | None, data_dir: str | None) -> tuple[tuple[Any, ...], Any, tuple[str, ...]]:  # noqa: ANN401
-    """Real images where the model takes the data set's and tells its classes apart, else random numbers."""
-    shapes = [tuple(tensor.shape) for tensor in model.inputs]
-    if dataset is not None:
-        data = datasets.load(dataset, None if data_dir is None else Path(data_dir))
-        if shapes == [(None, *data.test_images.shape[1:])] and model.outputs[0].shape[1:] == (len(data.labels),):
-            return (data.test_images,), data.test_labels, data.labels
-    random = np.random.default_rng(_SEED)
-    inputs = tuple(
-        random.random((RANDOM_ROWS, *(size or 8 for size in shape[1:]))).astype(tensor.dtype)
-        for shape, tensor in zip(shapes, model.inputs, strict=True)
-    )
-    return inputs, np.empty(0, np.int64), ()
 
 
 def _run_torch(module: Any, inputs: Sequence[Any]) -> Any:  # noqa: ANN401

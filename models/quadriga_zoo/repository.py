@@ -9,25 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from quadriga_zoo.errors import ZooError
+from quadriga_zoo.formats import EXPORTED, backend_name, file_name
 from quadriga_zoo.runner import OnEpoch, run_job
-
-
-class FileFormat(NamedTuple):
-    """A format that a network is exported in: the file's name and the backend that reads it back."""
-
-    file: str
-    backend: str
-
-
-FILE_FORMATS: Final = {
-    "savedmodel": FileFormat("model.savedmodel", "tensorflow"),
-    "keras": FileFormat("model.keras", "keras"),
-    "torchscript": FileFormat("model.pt", "torchscript"),
-    "onnx": FileFormat("model.onnx", "onnx"),
-}
 
 
 class Trained(NamedTuple):
@@ -47,8 +34,13 @@ DEMO_NETWORKS: Final = (
     Trained("pytorch", "torch", {"pytorch": "torchscript", "onnx": "onnx"}),
 )
 SAME: Final = "same"
-#: Largest batch of the large networks: warming up every size of more would take longer than loading.
-APPLICATION_CONFIG: Final = "max_batch_size = 8\n"
+#: Warming up more batch sizes of a large network would take longer than loading it. The parameter is for people: a
+#: server shows it in the model's configuration.
+APPLICATION_CONFIG: Final = """\
+max_batch_size = 8
+[parameters]
+untrained = true    # random weights, for load tests: the classes mean nothing
+"""
 
 
 class Progress(NamedTuple):
@@ -79,35 +71,42 @@ class Builder:
     def build_demo(self, dataset: str, data_dir: Path | None) -> list[str]:
         """Trains and exports the demo's models as far as they are missing; returns the names of those made."""
         made: list[str] = []
-        data = {"dataset": dataset, "data_dir": None if data_dir is None else str(data_dir)}
+        data = _data_arguments(dataset, data_dir)
         for trained in DEMO_NETWORKS:
             wanted = {f"{dataset}_{suffix}": form for suffix, form in trained.models.items()}
             if missing := {name: form for name, form in wanted.items() if not self.has(name)}:
                 self._train(trained, missing, data)
                 made += missing
-        if any(not self.has(f"{SAME}_{form}") for form in FILE_FORMATS):
-            source = self._repository / f"{dataset}_keras" / "1" / FILE_FORMATS["keras"].file
-            made += self.export(source, SAME, **data)
+        if any(not self.has(f"{SAME}_{form}") for form in EXPORTED):
+            source = self._repository / f"{dataset}_keras" / "1" / file_name("keras")
+            made += self.export(source, SAME, dataset, data_dir, trained_on_it=True)
         return made
 
-    def export(self, source: Path, name: str, dataset: str | None = None, data_dir: str | None = None) -> list[str]:
-        """Writes a Keras model in all four formats; returns the models' names."""
+    def export(
+        self, source: Path, name: str, dataset: str, data_dir: Path | None, *, trained_on_it: bool = False
+    ) -> list[str]:
+        """Writes a Keras model in all four formats, compared on a data set's images; returns the models' names.
+
+        `trained_on_it`: the network's classes are the data set's, and are called so.
+        """
         if not source.is_file():
             raise ZooError(f"{source} is not there; expected a .keras or .h5 file")
         if not name or Path(name).name != name or name.startswith("."):
             raise ZooError(f"a model cannot be called {name!r}; expected a folder's name without a / or a leading dot")
-        self._refuse_foreign(f"{name}_{form}" for form in FILE_FORMATS)
+        self._refuse_foreign(f"{name}_{form}" for form in EXPORTED)
+        data = {**_data_arguments(dataset, data_dir), "trained_on_it": trained_on_it}
         with self._workshop() as folder:
-            return self._export(source, name, folder, {}, "", dataset=dataset, data_dir=data_dir)
+            return self._export(source, name, folder, data)
 
-    def export_application(self, application: str) -> list[str]:
+    def export_application(self, application: str, dataset: str, data_dir: Path | None) -> list[str]:
         """Writes one of Keras' applications, untrained, in all four formats; returns the models' names."""
-        self._refuse_foreign(f"{application}_{form}" for form in FILE_FORMATS)
+        self._refuse_foreign(f"{application}_{form}" for form in EXPORTED)
+        data = {**_data_arguments(dataset, data_dir), "trained_on_it": False}
         with self._workshop() as folder:
             self._step(f"{application}: random weights")
-            self._run("application", name=application, target=str(folder))
-            source = (folder / "model.keras").rename(folder / "source.keras")
-            return self._export(source, application, folder, {"untrained": True}, APPLICATION_CONFIG)
+            source = folder / "source.keras"
+            self._run("application", name=application, source=str(source))
+            return self._export(source, application, folder, data, {"untrained": True}, APPLICATION_CONFIG)
 
     def _train(self, trained: Trained, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
         self._refuse_foreign(models)
@@ -122,14 +121,19 @@ class Builder:
             self._place(folder, models)
 
     def _export(
-        self, source: Path, name: str, folder: Path, facts: Mapping[str, Any], config: str, **data: str | None
+        self,
+        source: Path,
+        name: str,
+        folder: Path,
+        data: Mapping[str, Any],
+        facts: Mapping[str, Any] = MappingProxyType({}),
+        config: str = "",
     ) -> list[str]:
         self._step(f"{name}: exporting")
-        arguments: dict[str, Any] = {"dataset": None, "data_dir": None, **data}
-        written = self._run("export_tensorflow", source=str(source), target=str(folder), **arguments)
+        written = self._run("export_tensorflow", source=str(source), target=str(folder), **data)
         self._run("export_torchscript", keras_backend="torch", folder=str(folder), **written)
-        names = [f"{name}_{form}" for form in FILE_FORMATS]
-        for model, form in zip(names, FILE_FORMATS, strict=True):
+        names = [f"{name}_{form}" for form in EXPORTED]
+        for model, form in zip(names, EXPORTED, strict=True):
             self._finish(model, form, folder, {"source": source.name, **facts}, labels=written["labels"], config=config)
         self._place(folder, names)
         return names
@@ -146,13 +150,13 @@ class Builder:
         config: str = "",
     ) -> None:
         """Compares one file with its source and makes the model's folder of it, still in the workshop."""
-        file_name, backend = FILE_FORMATS[form]
         self._step(f"{name}: comparing with its source")
-        made = folder / file_name
-        checked = self._run("verify", file=str(made), backend=backend, reference=str(folder / "reference.npz"))
+        made = folder / file_name(form)
+        reference = str(folder / "reference.npz")
+        checked = self._run("verify", file=str(made), backend=backend_name(form), reference=reference)
         model = folder / name
         (model / "1").mkdir(parents=True)
-        made.rename(model / "1" / file_name)
+        made.rename(model / "1" / made.name)
         if labels:
             (model / "labels.txt").write_text("".join(f"{label}\n" for label in labels))
         if config:
@@ -196,3 +200,8 @@ class Builder:
         self._repository.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".building-", dir=self._repository) as folder:
             yield Path(folder)
+
+
+def _data_arguments(dataset: str, data_dir: Path | None) -> dict[str, str | None]:
+    """The data set as jobs are told it, in JSON values."""
+    return {"dataset": dataset, "data_dir": None if data_dir is None else str(data_dir)}

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from quadriga_zoo.errors import ExportError, ZooError
@@ -38,32 +38,43 @@ def run_job(
     """
     command = [sys.executable, "-m", "quadriga_zoo.job", task, json.dumps(dict(arguments))]
     environment = {**os.environ, "KERAS_BACKEND": keras_backend, "CUDA_VISIBLE_DEVICES": ""}
-    printed: list[str] = []
-    outcome: dict[str, Any] = {}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     ) as process:
         try:
-            for line in process.stdout or ():
-                event = parse_event(line)
-                if event is None:
-                    printed.append(line.rstrip())
-                    if verbose:
-                        print(line, end="", file=sys.stderr)
-                elif event["event"] == "epoch":
-                    on_epoch(event)
-                else:
-                    outcome = event
+            outcome, printed = _follow(process.stdout or (), on_epoch, verbose=verbose)
         except BaseException:
             process.kill()
             raise
     if outcome.get("event") == "done":
         result: dict[str, Any] = outcome["result"]
         return result
+    raise _failure(task, process.returncode, outcome, printed)
+
+
+def _follow(lines: Iterable[str], on_epoch: OnEpoch, *, verbose: bool) -> tuple[dict[str, Any], list[str]]:
+    """Reads a job's output to its end; returns the event that ended it (empty: none did) and what else was printed."""
+    outcome: dict[str, Any] = {}
+    printed: list[str] = []
+    for line in lines:
+        event = parse_event(line)
+        if event is None:
+            printed.append(line.rstrip())
+            if verbose:
+                print(line, end="", file=sys.stderr)
+        elif event["event"] == "epoch":
+            on_epoch(event)
+        else:
+            outcome = event
+    return outcome, printed
+
+
+def _failure(task: str, status: int, outcome: Mapping[str, Any], printed: Sequence[str]) -> ZooError:
     if "message" in outcome:
-        raise ZooError(outcome["message"])
-    why = last_words(printed)
-    raise ExportError(f"{task} ended with status {process.returncode}: {why} (run again with --verbose for everything)")
+        return ZooError(outcome["message"])
+    return ExportError(
+        f"{task} ended with status {status}: {last_words(printed)} (run again with --verbose for everything)"
+    )
 
 
 def last_words(printed: Sequence[str]) -> str:

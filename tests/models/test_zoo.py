@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from running_server import run_cli
 
+from quadriga_zoo.comparison import TOLERANCE
 from quadriga_zoo.errors import ExportError, ZooError
-from quadriga_zoo.export import TOLERANCE, Reference, largest_difference
-from quadriga_zoo.repository import FILE_FORMATS, Builder, Progress
+from quadriga_zoo.formats import EXPORTED, file_name
+from quadriga_zoo.repository import Builder, Progress
 from quadriga_zoo.runner import last_words, parse_event, run_job
+from quadriga_zoo.samples import RANDOM_ROWS
 
-DEMO = Path(__file__).parents[2] / "models" / "repository"
 QUIET = Progress(step=lambda text: None, epoch=lambda event: None)
 
 
@@ -25,16 +25,9 @@ def facts(model: Path, name: str = "export.json") -> dict[str, Any]:
     return content
 
 
-@pytest.fixture(scope="module")
-def demo() -> Path:
-    if not (DEMO / "same_onnx").is_dir():
-        pytest.fail(f"{DEMO} is not complete; run `make models`")
-    return DEMO
-
-
 @pytest.mark.parametrize("network", ["tensorflow", "keras", "pytorch"])
-def test_networks_are_really_trained(demo: Path, network: str) -> None:
-    training = facts(demo / f"digits_{network}", "training.json")
+def test_networks_are_really_trained(demo_repository: Path, network: str) -> None:
+    training = facts(demo_repository / f"digits_{network}", "training.json")
     assert training["test_accuracy"] >= 0.95
     epochs = training["epochs"]
     assert [epoch["number"] for epoch in epochs] == list(range(1, training["hyperparameters"]["epochs"] + 1))
@@ -42,8 +35,9 @@ def test_networks_are_really_trained(demo: Path, network: str) -> None:
     assert all(epoch["seconds"] > 0 for epoch in epochs)
 
 
-def test_exports_were_compared_with_their_source(demo: Path) -> None:
-    for model in sorted(demo.iterdir()):
+def test_exports_were_compared_with_their_source(demo_repository: Path) -> None:
+    # Users put models of their own, and large ones, beside the demo's.
+    for model in [*demo_repository.glob("digits_*"), *demo_repository.glob("same_*")]:
         export = facts(model)
         assert export["largest_difference"] <= TOLERANCE
         assert export["rows"] == 359
@@ -51,30 +45,14 @@ def test_exports_were_compared_with_their_source(demo: Path) -> None:
         assert (model / "labels.txt").read_text().split() == list("0123456789")
 
 
-def test_only_what_is_missing_is_made(demo: Path, tmp_path: Path) -> None:
-    shutil.copytree(demo, tmp_path / "repository")
+def test_only_what_is_missing_is_made(demo_repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_repository, tmp_path / "repository")
     repository = tmp_path / "repository"
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()}
     assert Builder(repository, QUIET).build_demo("digits", None) == []
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()} == before
     result = run_cli("zoo", "build", "--repository", str(repository))
     assert (result.returncode, "complete" in result.stdout) == (0, True)
-
-
-def test_a_file_that_differs_from_its_source_is_refused(demo: Path, tmp_path: Path) -> None:
-    from_source = np.zeros((4, 10), np.float32)
-    Reference((np.zeros((4, 32, 32, 3), np.float32),), (from_source,), np.empty(0, np.int64)).save(tmp_path / "r.npz")
-    file = str(demo / "digits_onnx" / "1" / "model.onnx")
-    with pytest.raises(ZooError, match=r"model\.onnx differs from its source by [0-9.]+ on 4 inputs; at most 0\.0001"):
-        run_job("verify", {"file": file, "backend": "onnx", "reference": str(tmp_path / "r.npz")})
-
-
-def test_largest_difference() -> None:
-    ones = np.ones((2, 3), np.float32)
-    assert largest_difference([ones, ones + 0.5], [ones, ones]) == 0.5
-    assert np.isnan(largest_difference([ones * np.nan], [ones]))
-    with pytest.raises(ExportError, match="shapes"):
-        largest_difference([ones], [ones[:1]])
 
 
 def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -99,15 +77,15 @@ def test_the_users_mistakes_are_one_line(tmp_path: Path, file: str, words: list[
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "", ".hidden"])
-def test_a_name_that_leads_elsewhere_is_refused(demo: Path, tmp_path: Path, name: str) -> None:
-    source = demo / "digits_keras" / "1" / "model.keras"
+def test_a_name_that_leads_elsewhere_is_refused(demo_repository: Path, tmp_path: Path, name: str) -> None:
+    source = demo_repository / "digits_keras" / "1" / "model.keras"
     with pytest.raises(ZooError, match="cannot be called"):
-        Builder(tmp_path / "repository", QUIET).export(source, name)
+        Builder(tmp_path / "repository", QUIET).export(source, name, "digits", None)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_what_the_zoo_did_not_make_is_not_replaced(demo: Path, tmp_path: Path, version: str) -> None:
+def test_what_the_zoo_did_not_make_is_not_replaced(demo_repository: Path, tmp_path: Path, version: str) -> None:
     repository = tmp_path / "repository"
     theirs = repository / "mine_onnx" / version / "model.onnx"
     theirs.parent.mkdir(parents=True)
@@ -115,7 +93,9 @@ def test_what_the_zoo_did_not_make_is_not_replaced(demo: Path, tmp_path: Path, v
     if version != "1":
         (repository / "mine_onnx" / "export.json").write_text("{}")
     with pytest.raises(ZooError, match="mine_onnx holds what the zoo did not make"):
-        Builder(repository, QUIET).export(demo / "digits_keras" / "1" / "model.keras", "mine")
+        Builder(repository, QUIET).export(
+            demo_repository / "digits_keras" / "1" / "model.keras", "mine", "digits", None
+        )
     assert theirs.read_bytes() == b"theirs"
     assert [path.name for path in repository.iterdir()] == ["mine_onnx"]
 
@@ -138,11 +118,11 @@ def test_a_format_that_differs_leaves_none_of_the_others(tmp_path: Path) -> None
     repository = tmp_path / "repository"
     steps: list[str] = []
     builder = Builder(repository, Progress(step=steps.append, epoch=lambda event: None))
-    with pytest.raises(ZooError, match=r"differs from its source by [0-9.]+ on 16 inputs"):
-        builder.export(loud, "loud")
+    with pytest.raises(ZooError, match=r"differs from its source by [0-9.]+ on 64 inputs"):
+        builder.export(loud, "loud", "digits", None)
     assert "loud_keras: comparing with its source" in steps
     with pytest.raises(ZooError, match=r"shapeless\.keras does not say its input's shape"):
-        builder.export(shapeless, "shapeless")
+        builder.export(shapeless, "shapeless", "digits", None)
     assert list(repository.iterdir()) == []
 
 
@@ -158,14 +138,41 @@ keras.Model([first, second], outputs).save(sys.argv[1])
 def test_a_users_own_model_is_written_in_all_formats(tmp_path: Path) -> None:
     source = tmp_path / "mine.h5"
     subprocess.run([sys.executable, "-c", MAKE_H5, str(source)], check=True, capture_output=True)
-    made = Builder(tmp_path / "repository", QUIET).export(source, "mine")
-    assert made == [f"mine_{form}" for form in FILE_FORMATS]
-    for name, form in zip(made, FILE_FORMATS.values(), strict=True):
+    made = Builder(tmp_path / "repository", QUIET).export(source, "mine", "digits", None)
+    assert made == [f"mine_{form}" for form in EXPORTED]
+    for name, form in zip(made, EXPORTED, strict=True):
         model = tmp_path / "repository" / name
-        assert (model / "1" / form.file).exists()
-        assert facts(model)["largest_difference"] <= TOLERANCE
+        assert (model / "1" / file_name(form)).exists()
+        export = facts(model)
+        assert export["largest_difference"] <= TOLERANCE
+        assert (export["compared_on"], export["rows"]) == ("random numbers", RANDOM_ROWS)
+        assert "dataset" not in export
         assert not (model / "labels.txt").exists()
     assert sorted(path.name for path in (tmp_path / "repository").iterdir()) == sorted(made)
+
+
+def test_an_export_is_compared_on_real_images(demo_repository: Path, tmp_path: Path) -> None:
+    source = demo_repository / "digits_keras" / "1" / "model.keras"
+    result = run_cli("zoo", "export", str(source), "--output", str(tmp_path), "--name", "mine")
+    assert result.returncode == 0, result.stderr
+    trained = facts(demo_repository / "digits_keras", "training.json")
+    for form in EXPORTED:
+        export = facts(tmp_path / f"mine_{form}")
+        assert (export["compared_on"], export["dataset"], export["rows"]) == ("test images", "digits", 359)
+        assert export["largest_difference"] <= TOLERANCE
+        assert export["top1_agreement"] == 1.0
+        assert export["accuracy"] == pytest.approx(trained["test_accuracy"])
+        # Ten classes do not make a network one of digits.
+        assert not (tmp_path / f"mine_{form}" / "labels.txt").exists()
+
+
+def test_the_images_may_be_another_data_sets(demo_repository: Path, tmp_path: Path) -> None:
+    source = demo_repository / "digits_keras" / "1" / "model.keras"
+    arguments = ("--output", str(tmp_path / "out"), "--dataset", "cifar10", "--data-dir", str(tmp_path))
+    result = run_cli("zoo", "export", str(source), *arguments)
+    assert result.returncode == 1
+    assert "cifar-10-python.tar.gz" in result.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_what_a_framework_prints_is_no_event() -> None:
