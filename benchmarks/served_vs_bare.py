@@ -144,7 +144,7 @@ def run_bare(path: str, backend_name: str, batches: list[int]) -> None:
     """What `Bare` starts: answers each line of stdin."""
     from quadriga.backends import import_backend
     from quadriga.backends.base import ModelSource, zeros
-    from quadriga.config import default_threads
+    from quadriga.model_config import default_threads
 
     backend = import_backend(backend_name)()
     source = ModelSource(path=path, threads=default_threads(1, psutil.cpu_count() or 1))

@@ -1,9 +1,12 @@
 """A real `quadriga serve` in a process of its own, for system tests.
 
 Ports are the kernel's choice, readiness is learned from the server's own ready line, and the end is checked: `stop`
-fails when a process of the server's is still there afterwards.
+fails when a process of the server's is still there afterwards. What belongs to a server is known by a mark in its
+environment, which workers inherit and which orphans keep.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import queue
@@ -22,7 +25,11 @@ import psutil
 
 START_SECONDS = 120.0
 END_SECONDS = 30.0
+MARK = "RUNNING_SERVER_MARK"
+SLAB = "memfd:quadriga-slab"
 READY = re.compile(r"^ready grpc=(\S+) http=(\S+)$")
+
+_numbers = itertools.count()
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = END_SECONDS) -> Any:
@@ -42,17 +49,19 @@ class RunningServer:
         grpc: HOST:PORT of the gRPC port.
         http: Of the HTTP port.
         printed: What stood on stdout before the ready line.
+        mark: In the environment of each of its processes, and of no other's.
     """
 
     def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, python: str = sys.executable) -> None:
         """Starts `quadriga serve` with free ports and `arguments`, and waits until it is ready."""
         command = [python, "-m", "quadriga", "serve", "--grpc-port", "0", "--http-port", "0", *arguments]
+        self.mark = f"{os.getpid()}-{next(_numbers)}"
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(env or {})},
+            env={**os.environ, **(env or {}), MARK: self.mark},
         )
         self.printed: list[str] = []
         self._errors: list[str] = []
@@ -80,6 +89,14 @@ class RunningServer:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
+    def processes(self) -> list[psutil.Process]:
+        """Every process with its mark that is alive: itself, its workers, and what either left behind."""
+        return [process for process in psutil.process_iter() if _mark_of(process) == self.mark and is_alive(process)]
+
+    def slab_holders(self) -> list[psutil.Process]:
+        """Its processes that have one of its anonymous segments open."""
+        return [process for process in self.processes() if any(SLAB in file for file in open_files(process.pid))]
+
     def worker_of(self, model: str) -> int:
         """The pid of the worker of a model with one instance: the one that the server logged last."""
         pids = re.findall(rf"{re.escape(model)}/\d+ is ready: pid (\d+)", self.log)
@@ -106,13 +123,16 @@ class RunningServer:
         return total
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Sends a signal, waits for the end and checks that no process is left; returns the exit status."""
-        workers = self.workers() if self.process.poll() is None else []
+        """Sends a signal, waits for the end and checks that nothing is left; returns the exit status."""
         self.process.send_signal(number)
         status = self.process.wait(END_SECONDS)
         self._close()
-        wait_for(lambda: not any(map(is_alive, workers)), f"the workers {workers} to end")
+        self.wait_until_nothing_is_left()
         return status
+
+    def wait_until_nothing_is_left(self, seconds: float = END_SECONDS) -> None:
+        """Waits for the end of its processes, orphans among them; with the last of them goes the shared memory."""
+        wait_for(lambda: not self.processes(), f"the processes of server {self.mark} to end", seconds)
 
     def _close(self) -> None:
         self.process.wait(END_SECONDS)
@@ -144,6 +164,23 @@ class RunningServer:
             if match := READY.match(line):
                 return match[1], match[2]
             self.printed.append(line)
+
+
+def open_files(pid: int) -> list[str]:
+    """What a process's file descriptors refer to; none where there is no /proc, or no such process any more."""
+    files = []
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+                files.append(os.readlink(entry))
+    return files
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):
+        return None
 
 
 def is_alive(process: psutil.Process) -> bool:

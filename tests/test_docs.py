@@ -8,7 +8,9 @@ import pytest
 
 from quadriga.commands.serve import serve
 from quadriga.config_file import load_model_config
-from quadriga.metrics import HISTOGRAMS
+from quadriga.metrics import HISTOGRAMS, make_registry
+from quadriga.registry import ModelRegistry
+from quadriga.service import InferenceService
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -63,3 +65,10 @@ def test_the_readmes_metric_is_exported() -> None:
     named = set(re.findall(r"\b(quadriga_[a-z_]+_seconds)_count", README))
     assert named
     assert named <= {histogram.name for histogram in HISTOGRAMS}
+
+
+def test_the_readme_lists_every_metric() -> None:
+    listed = set(re.findall(r"`(quadriga_[a-z_]+)`", README))
+    registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()))
+    exported = {metric.name + "_total" * (metric.type == "counter") for metric in registry.collect()}
+    assert listed - {"quadriga_timings"} == exported

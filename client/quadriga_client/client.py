@@ -14,9 +14,10 @@ from quadriga_client.operations import Operations, Result, Steps
 from quadriga_client.requests import Inputs, Parameters
 from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
 from quadriga_client.retry import Deadline, RetryPolicy
-from quadriga_client.rpcs import MAX_MESSAGE_BYTES, METHODS, Rpc, channel_options, check_url, serialize
+from quadriga_client.rpcs import METHODS, Rpc, channel_options, check_url, serialize
 from quadriga_client.statistics import ModelStatistics
 from quadriga_client.tls import TlsOptions
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 #: Seconds for a method, all its calls and attempts included, where neither client nor call says otherwise.
 DEFAULT_TIMEOUT: Final = 60.0

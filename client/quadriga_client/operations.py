@@ -87,6 +87,7 @@ class Operations:
                 request_id=request_id,
                 parameters=parameters,
             )
+            metadata = yield from self._as_answered(metadata, version, result.model_version)
             classifications += classify_result(result, metadata, rows, top_k)
         return classifications
 
@@ -159,6 +160,13 @@ class Operations:
             raise InputError("the model's name is empty")
         known = self._metadata.get((model, version))
         return known if known is not None else (yield from self.model_metadata(model, version))
+
+    def _as_answered(self, metadata: ModelMetadata, asked: str, answered: str) -> Steps[ModelMetadata]:
+        """The metadata of the version that answered: a newer one may have taken over since it was read."""
+        newest = max(filter(str.isdecimal, metadata.versions), key=int, default="")
+        if asked or not newest or answered == newest:
+            return metadata
+        return (yield from self.model_metadata(metadata.name, ""))
 
     def _configured_limit(self, model: str, version: str) -> Steps[int | None]:
         """The largest batch where only the configuration has it, as on Triton; None is unknown."""

@@ -10,13 +10,12 @@ from quadriga_client.errors import InputError
 from quadriga_client.results import ModelMetadata
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import Array, CodecError, datatype_of, numpy_dtype, to_raw
+from quadriga_proto.conventions import TIMINGS_PARAMETER
 
 #: The model's only input, or several by name. Whatever numpy makes an array of will do.
 Inputs: TypeAlias = "npt.ArrayLike | Mapping[str, npt.ArrayLike]"
 Parameters: TypeAlias = "Mapping[str, bool | int | float | str]"
 
-#: Asks the server for its own timings; servers that do not know it leave it alone.
-TIMINGS_PARAMETER: Final = "quadriga_timings"
 _INT64: Final = np.iinfo(np.int64)
 _UINT64_MAX: Final = 2**64 - 1
 

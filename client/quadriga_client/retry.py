@@ -13,11 +13,14 @@ from typing import Final, TypeVar
 import grpc
 
 from quadriga_client.errors import InputError, RpcFailed
+from quadriga_proto.conventions import PUSHBACK_TRAILER
 
 Result = TypeVar("Result")
 
-#: Trailing metadata by which a server says when to come back, in milliseconds; below 0 or no number: not at all.
-PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
+_PUSHBACK_TRAILERS: Final = (PUSHBACK_TRAILER, f"grpc-{PUSHBACK_TRAILER}")
+
+#: A year, in seconds: gRPC's own arithmetic overflows somewhere beyond, and takes the deadline as passed.
+LONGEST_TIMEOUT: Final = 365 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,8 @@ class RetryPolicy:
     """How often and when a call that failed is tried again. `RetryPolicy(attempts=1)` never tries again.
 
     The wait doubles (or grows by `multiplier`) from one failure to the next. A server that says when to come back, by
-    the trailing metadata `grpc-retry-pushback-ms`, is believed. No wait goes past the call's deadline: where it would,
-    the last failure is raised at once.
+    the trailing metadata `retry-pushback-ms` or gRPC's own `grpc-retry-pushback-ms`, is believed. No wait goes past the
+    call's deadline: where it would, the last failure is raised at once.
 
     Attributes:
         attempts: The first one included.
@@ -67,9 +70,9 @@ class Deadline:
     __slots__ = ("_at", "_clock")
 
     def __init__(self, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`timeout` seconds from now by `clock`; None is never."""
+        """`timeout` seconds from now by `clock`; None, like anything beyond `LONGEST_TIMEOUT`, is never."""
         self._clock = clock
-        self._at = None if timeout is None else clock() + timeout
+        self._at = None if timeout is None or timeout > LONGEST_TIMEOUT else clock() + timeout
 
     def remaining(self) -> float | None:
         """Seconds that are left, never below 0; None when there is no end."""
@@ -96,7 +99,7 @@ class Backoff:
             return None
         wait = self._wait * (1 + self._policy.jitter * (2 * self._random() - 1))
         self._wait = min(self._wait * self._policy.multiplier, self._policy.max_backoff)
-        pushback = failure.trailer(PUSHBACK_TRAILER)
+        pushback = next(filter(lambda value: value is not None, map(failure.trailer, _PUSHBACK_TRAILERS)), None)
         if pushback is not None:
             if not pushback.isdecimal():
                 return None

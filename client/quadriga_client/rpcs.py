@@ -10,8 +10,6 @@ from quadriga_client.errors import InputError
 from quadriga_client.tls import TlsOptions
 from quadriga_proto import inference_pb2 as pb
 
-#: The largest message that gRPC can carry, and what the server takes.
-MAX_MESSAGE_BYTES: Final = 2**31 - 1
 #: A server that has just started, or restarts, is found within this time.
 _RECONNECT_MS: Final = 100
 _MAX_RECONNECT_MS: Final = 2_000

@@ -1,8 +1,16 @@
-"""Taking the addresses that the server listens on, with errors that an operator can act on. Server process."""
+"""Where the server listens: the defaults, and taking an address, with errors that an operator can act on.
+
+Server process; the defaults also in client commands.
+"""
 
 import socket
+from typing import Final
 
 from quadriga.errors import ConfigError
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_GRPC_PORT: Final = 8001
+DEFAULT_HTTP_PORT: Final = 8000
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from google.protobuf import json_format, text_format
 
 from quadriga.backends import BACKENDS, FORMATS, TRITON_NAMES
-from quadriga.config import DEFAULT_MAX_QUEUE_SIZE, DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
 from quadriga.errors import ConfigError
+from quadriga.model_config import DEFAULT_MAX_QUEUE_SIZE, DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
 from quadriga.specs import TensorSpec
 from quadriga_proto.model_config_pb2 import (
     DataType,

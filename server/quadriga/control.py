@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 
 from quadriga import __version__
 from quadriga.counters import ModelCounters
-from quadriga.errors import InvalidInput, RequestError, Unsupported
+from quadriga.errors import InvalidInput, ModelNotFound, RequestError, Unsupported
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import fail
@@ -57,7 +57,7 @@ class ControlService:
         """Whether a model can answer now; false for one that is not known."""
         try:
             state = self._models.find(request.name, request.version).state
-        except InvalidInput:
+        except InvalidInput:  # a version that is no number
             raise
         except RequestError:
             return pb.ModelReadyResponse(ready=False)
@@ -88,12 +88,15 @@ class ControlService:
 
     def model_statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
         """Counts and durations since each version was loaded."""
-        if not request.name:
-            versions = self._models.all()
-        elif request.version:
-            versions = [self._models.find(request.name, request.version)]
-        else:
-            versions = self._models.versions(request.name)
+        try:
+            if not request.name:
+                versions = self._models.all()
+            elif request.version:
+                versions = [self._models.find(request.name, request.version)]
+            else:
+                versions = self._models.versions(request.name)
+        except ModelNotFound as error:
+            raise InvalidInput(str(error)) from None  # Triton's code for this rpc
         return pb.ModelStatisticsResponse(model_stats=[_statistics(version) for version in versions if version.loaded])
 
     def repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:

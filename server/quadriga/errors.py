@@ -4,7 +4,7 @@
     ├── ConfigError          startup, repository scan: the operator's mistake; one line on stderr, never a traceback
     └── RequestError         one call fails, the server goes on; `code` is the gRPC status, `reason` a metric label
         ├── InvalidInput       validation: what came and what was expected
-        ├── ModelNotFound      lookup: no such model or version
+        ├── ModelNotFound      lookup: no such model or version; NoVersionAvailable: none of them could be loaded
         ├── Unsupported        an rpc or a feature that is off or not served
         ├── ModelNotReady      lookup: known, but loading, failed or unloading
         ├── Overloaded         admission: the model's queue is full
@@ -17,7 +17,15 @@
 Codes are names, not `grpc.StatusCode`, so that this file needs no grpc.
 """
 
-from typing import ClassVar
+from reprlib import Repr
+from typing import ClassVar, Final
+
+# What a client sent is shown in part: a gRPC status message has to fit into a few kilobytes of trailing metadata.
+_REPR: Final = Repr()
+_REPR.maxstring = 100
+_REPR.maxlist = 16
+#: `repr`, of a bounded length.
+shown: Final = _REPR.repr
 
 
 class QuadrigaError(Exception):
@@ -50,6 +58,12 @@ class ModelNotFound(RequestError):
     """No model, or no version, of that name is known."""
 
     code, reason = "NOT_FOUND", "not_found"
+
+
+class NoVersionAvailable(ModelNotFound):
+    """The model is known, the request leaves the version to the server, and none of them could be loaded."""
+
+    reason = "not_ready"
 
 
 class Unsupported(RequestError):

@@ -77,21 +77,21 @@ class ModelCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics, as of now."""
         versions = [version for version in self._models.all() if version.loaded]
-        yield from self._requests(versions)
+        yield from self._requests()
         for histogram in HISTOGRAMS:
             yield _histogram(histogram, versions)
         yield from self._states()
         yield from _workers(versions)
         yield _build_info()
 
-    def _requests(self, versions: list[ModelVersion]) -> Iterator[Metric]:
+    def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "quadriga_requests",
             "Requests by how they ended. Refused ones were never admitted; without a model label, they named none.",
             labels=(*MODEL_LABELS, "outcome", "code", "reason"),
         )
         rows = CounterMetricFamily("quadriga_rows", "Rows of the requests answered.", labels=MODEL_LABELS)
-        for version in versions:
+        for version in self._models.all():
             labels, counters = _labels(version), version.counters
             requests.add_metric([*labels, "answered", "OK", ""], counters.answered)
             for outcome, counts in (("failed", counters.failed), ("refused", counters.refused)):

@@ -10,17 +10,17 @@ import enum
 import logging
 import os
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
 from quadriga.backends import FORMATS
 from quadriga.backends.base import ModelSource
-from quadriga.config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
 from quadriga.counters import ModelCounters
 from quadriga.errors import ConfigError, ModelNotReady, RequestError
+from quadriga.model_config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
 from quadriga.repository import ModelFiles, ModelVersionFiles
 from quadriga.requests import Batch
+from quadriga.responses import ResponseEncoder
 from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec
 from quadriga.validate import RequestValidator
@@ -29,8 +29,6 @@ from quadriga.workers.supervisor import Lifecycle, Supervisor
 from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
 
 log = logging.getLogger("quadriga.registry")
-
-_MICROSECOND_NS: Final = 1_000
 
 
 class State(enum.StrEnum):
@@ -54,8 +52,9 @@ class ModelVersion:
         counters: What happened since it was loaded.
         state: See `State`; changes are reported to `on_change`.
         reason: Why it is not READY; empty when it is.
-        spec: Its contract; like the next two, there once it has been loaded.
+        spec: Its contract; like the next three, there once it has been loaded.
         validator: Checks requests against it.
+        encoder: Encodes responses by it.
         scheduler: Takes requests.
         device: What its workers run on.
         load_ns: Importing the framework and loading the file, of the slowest worker.
@@ -64,6 +63,7 @@ class ModelVersion:
 
     spec: ModelSpec
     validator: RequestValidator
+    encoder: ResponseEncoder
     scheduler: Scheduler
 
     def __init__(
@@ -113,11 +113,6 @@ class ModelVersion:
         """How many workers were started to replace dead ones."""
         return 0 if self._supervisor is None else self._supervisor.restarts
 
-    def default_expiry_ns(self, arrived_ns: int) -> int:
-        """When a request that arrived then expires by the model's own settings; 0: never."""
-        timeout_us = self.config.default_timeout_us
-        return arrived_ns + timeout_us * _MICROSECOND_NS if timeout_us else 0
-
     # ---- life
 
     async def load(self, gate: asyncio.Semaphore) -> None:
@@ -141,8 +136,11 @@ class ModelVersion:
                 loaded = await self._supervisor.start()
                 self._adopt(loaded.spec)
             except (BootFailure, ConfigError, OSError) as failure:
-                await self._supervisor.stop()
-                self._change(State.UNAVAILABLE, str(failure))
+                await self._give_up(str(failure))
+                return
+            except Exception as error:
+                log.exception("model %s version %s: loading failed; this is a bug", self.name, self.version)
+                await self._give_up(f"{type(error).__name__}: {error}")
                 return
         self.device = loaded.device
         self.load_ns, self.warm_up_ns = loaded.load_ns, loaded.warm_up_ns
@@ -166,6 +164,11 @@ class ModelVersion:
             self.scheduler.close(self._not_ready)
         self._change(State.UNAVAILABLE, "unloaded")
 
+    async def _give_up(self, reason: str) -> None:
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+        self._change(State.UNAVAILABLE, reason)
+
     def _loads(self) -> list[Load]:
         devices = [device for group in self.config.instance_groups for device in instance_devices(group)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -188,6 +191,7 @@ class ModelVersion:
         self.spec = msgspec.structs.replace(spec, labels=self._labels(spec.outputs[0].name) or spec.labels)
         policy = self.config.batch_policy(self.spec)
         self.validator = RequestValidator(self.name, self.spec, policy.max_batch_size)
+        self.encoder = ResponseEncoder(self.name, self.version_text, self.spec)
         self.scheduler = Scheduler(self.name, policy, self.spec, self.counters)
 
     def _change(self, state: State, reason: str) -> None:
@@ -202,9 +206,11 @@ class ModelVersion:
     # ---- what its workers report
 
     def _on_ready(self, worker: Worker[Batch]) -> None:
-        if self.loaded and self.state is not State.UNLOADING:
+        if not self.loaded:
+            return
+        self.scheduler.add_worker(worker)  # also while unloading: what waits is to end
+        if self.state is not State.UNLOADING:
             self.scheduler.admit()
-            self.scheduler.add_worker(worker)
             self._change(State.READY, "")
 
     def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
@@ -216,7 +222,7 @@ class ModelVersion:
             self._change(State.LOADING, f"its worker was lost ({how}) and is being replaced")
 
     def _on_recovery_failed(self, reason: str) -> None:
-        if not self.workers and self.state is not State.UNLOADING:
+        if self.loaded and not self.workers and self.state is not State.UNLOADING:
             self._change(State.UNAVAILABLE, reason)
             self.scheduler.refuse(self._not_ready)
             self.scheduler.fail_waiting(self._not_ready)

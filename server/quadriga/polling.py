@@ -6,24 +6,28 @@ from collections.abc import Iterable
 
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
+from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, fingerprint, scan
 
 log = logging.getLogger("quadriga.polling")
 
+#: What is on disk: by name, a model and its fingerprint.
+Snapshot = dict[str, tuple[ModelFiles, tuple[tuple[str, int, int, int], ...]]]
+
 
 class Poller:
     """Follows the repositories' folders.
 
-    A model that appeared or changed is loaded beside what serves and then takes its place; a version or model that is
-    gone is unloaded.
+    A model that appeared or changed is loaded beside what serves and then takes its place; a model that is gone is
+    unloaded. Versions that are not wanted any more stay until one that is wanted serves: a bad update costs nothing.
     """
 
-    def __init__(self, config: ServerConfig, models: ModelRegistry, loaded: Iterable[ModelFiles]) -> None:
-        """Starts from what was loaded already."""
+    def __init__(self, config: ServerConfig, models: ModelRegistry, found: Iterable[ModelFiles]) -> None:
+        """Starts from what the server found before it loaded anything, so that no change since then is missed."""
         self._config = config
         self._models = models
-        self._seen = {model.name: (model, fingerprint(model)) for model in loaded}
+        self._seen = _snapshot(found)
 
     async def run(self) -> None:
         """Looks every `poll_seconds`, until cancelled."""
@@ -34,28 +38,40 @@ class Poller:
             except ConfigError as error:
                 # A repository on a network goes away at times; what is loaded goes on serving until it is back.
                 log.error("cannot look for changes: %s", error)
+            except Exception:
+                log.exception("looking for changes failed; what is loaded goes on serving")
 
     async def look(self) -> None:
         """Looks once, and returns when what changed has been loaded and unloaded."""
-        found = {model.name: model for model in await asyncio.to_thread(self._scan)}
+        seen = await asyncio.to_thread(self._scan)
         # The files' dates do not tell everything: a model can also change because another of its name came or went.
-        seen = {name: (model, fingerprint(model)) for name, model in found.items()}
-        changed = [model for name, model in found.items() if self._seen.get(name) != seen[name]]
-        gone = [name for name in self._seen if name not in found]
+        changed = [model for name, (model, _) in seen.items() if self._seen.get(name) != seen[name]]
+        gone = [name for name in self._seen if name not in seen]
         self._seen = seen
         if changed:
             log.info("changed on disk: %s", ", ".join(model.name for model in changed))
             await self._models.load(changed)
-        for model in changed:
-            await self._unload_versions_not_in(model.name, {files.version for files in model.versions})
+        for model, _ in seen.values():
+            await self._retire_versions(model)
         for name in gone:
             log.info("gone from disk: %s", name)
-            await self._unload_versions_not_in(name, set())
+            await self._models.unload(self._versions(name), self._config.drain_seconds)
             self._models.forget_broken(name)
 
-    def _scan(self) -> list[ModelFiles]:
-        return scan(self._config.repositories, self._config.files)
+    def _scan(self) -> Snapshot:
+        files = [file for file in self._config.files if file.exists()]
+        return _snapshot(scan(self._config.repositories, files))
 
-    async def _unload_versions_not_in(self, name: str, kept: set[int]) -> None:
-        surplus = [version for version in self._models.all() if version.name == name and version.version not in kept]
-        await self._models.unload(surplus, self._config.drain_seconds)
+    def _versions(self, name: str) -> list[ModelVersion]:
+        return [version for version in self._models.all() if version.name == name]
+
+    async def _retire_versions(self, model: ModelFiles) -> None:
+        wanted = {files.version for files in model.versions}
+        versions = self._versions(model.name)
+        surplus = [version for version in versions if version.version not in wanted]
+        if surplus and any(version.state is State.READY for version in versions if version.version in wanted):
+            await self._models.unload(surplus, self._config.drain_seconds)
+
+
+def _snapshot(found: Iterable[ModelFiles]) -> Snapshot:
+    return {model.name: (model, fingerprint(model)) for model in found}

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from quadriga.config import ModelConfig
-from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, RequestError, ShuttingDown
+from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown, shown
+from quadriga.model_config import ModelConfig
 from quadriga.model_version import ModelVersion, State
-from quadriga.repository import ModelFiles, ModelVersionFiles
+from quadriga.repository import MOST_VERSION_DIGITS, ModelFiles, ModelVersionFiles
 
 log = logging.getLogger("quadriga.registry")
 
@@ -31,6 +31,7 @@ class ModelRegistry:
         self._models: dict[str, dict[int, ModelVersion]] = {}
         self._broken: dict[str, str] = {}
         self._ready: dict[tuple[str, str], ModelVersion] = {}
+        self._retiring: set[ModelVersion] = set()
         self._gate = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
 
     def ready(self, name: str, version: str) -> ModelVersion:
@@ -41,7 +42,7 @@ class ModelRegistry:
         """
         found = self._ready.get((name, version))
         if found is None or self.draining:
-            raise self._why_not_ready(name, version)
+            return self._ready_by_number(name, version)
         return found
 
     def find(self, name: str, version: str) -> ModelVersion:
@@ -50,9 +51,9 @@ class ModelRegistry:
         Raises:
             RequestError: No such model or version is known, or `version` is not a number.
         """
+        number = parse_version(version) if version else None
         versions = self._versions(name)
-        if version:
-            number = parse_version(version)
+        if number is not None:
             if number not in versions:
                 known = ", ".join(map(str, sorted(versions)))
                 raise ModelNotFound(f"model {name!r} has no version {number}; it has {known}")
@@ -84,7 +85,8 @@ class ModelRegistry:
         for model in found:
             if model.config is None or not model.versions:
                 self._broken[model.name] = model.error or "it has no version"
-                log.error("model %s is unavailable: %s", model.name, self._broken[model.name])
+                state = "keeps serving what it had" if model.name in self._models else "is unavailable"
+                log.error("model %s %s: %s", model.name, state, self._broken[model.name])
                 continue
             self._broken.pop(model.name, None)
             loading += [self._load_version(model, files, model.config) for files in model.versions]
@@ -99,6 +101,11 @@ class ModelRegistry:
                 del table[version.version]
             if not table:
                 self._models.pop(version.name, None)
+
+    async def close(self) -> None:
+        """Unloads everything at once, also what a newer copy has just replaced."""
+        await self.unload([*self.all(), *self._retiring], drain_seconds=0)
+        self._retiring.clear()
 
     def forget_broken(self, name: str) -> None:
         """Drops a model that could not be tried and whose folder is gone."""
@@ -118,7 +125,9 @@ class ModelRegistry:
             return
         table[files.version] = fresh
         self._refresh(model.name)
+        self._retiring.add(old)
         await old.unload(SWAP_DRAIN_SECONDS)
+        self._retiring.discard(old)
 
     def _changed(self, version: ModelVersion) -> None:
         self._refresh(version.name)
@@ -140,16 +149,21 @@ class ModelRegistry:
         if name in self._broken:
             raise ModelNotReady(f"model {name!r} is unavailable: {self._broken[name]}")
         known = ", ".join(sorted(self._models)) or "none"
-        raise ModelNotFound(f"no model {name!r} is served here; there is: {known}")
+        raise ModelNotFound(f"no model {shown(name)} is served here; there is: {known}")
 
-    def _why_not_ready(self, name: str, version: str) -> RequestError:
+    def _ready_by_number(self, name: str, version: str) -> ModelVersion:
+        """`ready` where the texts alone did not tell: "01" is version 1."""
         if self.draining:
-            return ShuttingDown("the server is shutting down and takes no new requests")
-        try:
-            found = self.find(name, version)
-        except RequestError as error:
-            return error
-        return ModelNotReady(f"model {name!r} version {found.version} is {found.state}: {found.reason}")
+            raise ShuttingDown("the server is shutting down and takes no new requests")
+        found = self.find(name, version)
+        if (ready := self._ready.get((name, found.version_text))) is not None:
+            return ready
+        text = f"model {name!r} version {found.version} is {found.state}: {found.reason}"
+        if not version and not any(
+            sibling.loaded or sibling.state is State.LOADING for sibling in self._models[name].values()
+        ):
+            raise NoVersionAvailable(f"{text}; no other version is available")
+        raise ModelNotReady(text)
 
 
 def parse_version(text: str) -> int:
@@ -158,6 +172,8 @@ def parse_version(text: str) -> int:
     Raises:
         InvalidInput: It is not a positive integer.
     """
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if text.isascii() and text.isdigit() and len(text) <= MOST_VERSION_DIGITS and int(text) > 0:
         return int(text)
-    raise InvalidInput(f"model version {text!r} is not one; expected a positive integer, or nothing for the newest")
+    raise InvalidInput(
+        f"model version {shown(text)} is not one; expected a positive integer, or nothing for the newest"
+    )

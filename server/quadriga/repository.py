@@ -23,14 +23,16 @@ from pathlib import Path
 from typing import Final
 
 from quadriga.backends import FORMATS
-from quadriga.config import ModelConfig
 from quadriga.config_file import load_model_config
 from quadriga.errors import ConfigError
+from quadriga.model_config import ModelConfig
 
 LABELS_FILE: Final = "labels.txt"
 #: What makes a folder a SavedModel.
 _SAVED_MODEL: Final = "saved_model.pb"
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+#: The longest version number, so that it fits the 64 bits of the protocol.
+MOST_VERSION_DIGITS: Final = 18
+_VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{MOST_VERSION_DIGITS - 1}}}", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 _log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class ModelFiles:
         file: The single file that it was made of; None: it is a folder of a repository.
         config: Its settings; None where they cannot be read.
         error: Why no version can be served; None: see the versions.
+        misconfigured: Whether `error` is about its configuration: the operator's mistake, not a missing or bad file.
         versions: Those that the version policy chooses, ascending.
         labels: Class names of every output that has none of its own, in index order; empty where there are none.
         output_labels: Class names by output, for outputs that have a file of their own.
@@ -76,6 +79,7 @@ class ModelFiles:
     file: Path | None = None
     config: ModelConfig | None = None
     error: str | None = None
+    misconfigured: bool = False
     versions: tuple[ModelVersionFiles, ...] = ()
     labels: tuple[str, ...] = ()
     output_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -180,8 +184,16 @@ def _ambiguous(first: ModelFiles, second: ModelFiles) -> ModelFiles:
 
 
 def _folders(parent: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones."""
-    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry."""
+    folders = []
+    for path in sorted(parent.iterdir()):
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if path.name.isprintable():
+            folders.append(path)
+        else:
+            _warn_unprintable(path)
+    return folders
 
 
 def _models(repository: Path) -> list[ModelFiles]:
@@ -194,15 +206,20 @@ def _models(repository: Path) -> list[ModelFiles]:
 
 def _model(directory: Path) -> ModelFiles:
     name = directory.name
+    misconfigured = True
     try:
         config = load_model_config(directory, name)
+        misconfigured = False
         labels_file = directory / LABELS_FILE
         labels = read_labels(labels_file) if labels_file.exists() else ()
         output_labels = {output: read_labels(directory / file) for output, file in config.label_files.items()}
         chosen = config.versions.choose(_versions(directory))
+        versions = tuple(_version(directory / str(number), number, config) for number in chosen)
     except ConfigError as error:
-        return ModelFiles(name=name, directory=directory, error=str(error))
-    versions = tuple(_version(directory / str(number), number, config) for number in chosen)
+        return ModelFiles(name=name, directory=directory, error=str(error), misconfigured=misconfigured)
+    except OSError as error:  # such as a network's file system that does not answer
+        problem = f"{error.filename or directory} cannot be read: {error.strerror}"
+        return ModelFiles(name=name, directory=directory, error=problem)
     return ModelFiles(
         name=name,
         directory=directory,
@@ -227,6 +244,11 @@ def _versions(directory: Path) -> list[int]:
     if not versions:
         raise ConfigError(f"model folder {directory} has no versions; expected a folder 1 with the model's file in it")
     return versions
+
+
+@cache
+def _warn_unprintable(folder: Path) -> None:
+    _log.warning("%a is ignored: its name is not printable UTF-8", str(folder))
 
 
 @cache  # repositories are scanned again and again when they are polled

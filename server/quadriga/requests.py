@@ -1,10 +1,11 @@
 """A request on its way: admitted by the service, batched by the scheduler, answered to its caller. Server process."""
 
+import time
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 from quadriga.batching import is_dead
-from quadriga.errors import RequestError
+from quadriga.errors import Cancelled, DeadlineExceeded, RequestError
 
 
 class Output(NamedTuple):
@@ -56,8 +57,8 @@ class Request:
         caller: Who waits.
         data: The inputs' raw encodings, in the order of the model's contract.
         shapes: The inputs' whole shapes.
+        key: Requests share a batch only where their keys are equal: the shapes without their rows.
         rows: 1 where the model does not batch.
-        key: The shapes without their rows.
         arrived_ns: Monotonic clock.
         expires_ns: Monotonic clock; 0: never.
     """
@@ -69,6 +70,7 @@ class Request:
         caller: Caller,
         data: Sequence["bytes | memoryview[int]"],
         shapes: tuple[tuple[int, ...], ...],
+        key: Hashable,
         rows: int,
         arrived_ns: int,
         expires_ns: int,
@@ -77,7 +79,7 @@ class Request:
         self.data = data
         self.shapes = shapes
         self.rows = rows
-        self.key: Hashable = tuple([shape[1:] for shape in shapes])
+        self.key = key
         self.arrived_ns = arrived_ns
         self.expires_ns = expires_ns
 
@@ -85,6 +87,14 @@ class Request:
     def abandoned(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.caller.cancelled
+
+    def why_nobody_waits(self, model: str, doing: str) -> RequestError:
+        """The error of a dead request, by what it was doing; a deadline that passed also cancels its call."""
+        now = time.monotonic_ns()
+        after = f"after {(now - self.arrived_ns) / 1e6:.1f} ms, while it {doing}"
+        if self.expires_ns and now >= self.expires_ns:
+            return DeadlineExceeded(f"the deadline of a request to model {model!r} passed {after}")
+        return Cancelled(f"the call to model {model!r} was cancelled {after}")
 
 
 class Batch:

@@ -16,21 +16,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from quadriga.batching import BatchQueue
-from quadriga.config import BatchPolicy
 from quadriga.counters import ModelCounters, Phases
 from quadriga.errors import (
-    Cancelled,
-    DeadlineExceeded,
     InferenceFailed,
+    InvalidInput,
     Overloaded,
     RequestError,
     WorkerLost,
 )
+from quadriga.model_config import BatchPolicy
 from quadriga.requests import Batch, Output, Request, Timings
 from quadriga.scatter import split_outputs
 from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
 from quadriga.workers.worker import Assigned, Worker
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 log = logging.getLogger("quadriga.scheduler")
 
@@ -147,12 +147,15 @@ class Scheduler:
                 self._fail(batch.requests, WorkerLost(text))
             else:
                 self._retries.append(batch)
+        self._expire()
         self._dispatch_soon()
         self._check_idle()
 
     def on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
         """Answers the requests of a batch from its slot, then frees the slot."""
         batch = assigned.work
+        view = assigned.slot.outputs.view  # kept, since the worker may be lost by what comes next
+        self._dispatch()  # first, so that the worker computes while its last batch is answered
         phases = Phases(
             assembly_ns=assigned.sent_ns - batch.popped_ns,
             waiting_ns=done.started_ns - assigned.sent_ns,
@@ -160,13 +163,16 @@ class Scheduler:
             output_ns=done.finished_ns - done.computed_ns,
         )
         try:
-            split = split_outputs(done.outputs, assigned.slot.outputs.view, batch, self._spec)
+            split = split_outputs(done.outputs, view, batch, self._spec)
         except InferenceFailed as error:
             self._fail(batch.requests, error)
         else:
             self.counters.count_batch(batch.rows, phases)
             for request, outputs in zip(batch.requests, split, strict=True):
-                self._answer(request, outputs, batch.popped_ns, phases, done.finished_ns)
+                if request.abandoned:
+                    self._fail([request], request.why_nobody_waits(self._name, "ran"))
+                else:
+                    self._answer(request, outputs, batch.popped_ns, phases, done.finished_ns)
         worker.release(assigned.slot)
         self._dispatch()
         self._check_idle()
@@ -207,6 +213,7 @@ class Scheduler:
     def _next_batch(self, now: int) -> Batch | None:
         while self._retries:
             batch = self._retries.popleft()
+            batch.popped_ns = now
             self._fail_dead(batch.drop_dead(now))
             if batch.requests:
                 return batch
@@ -232,6 +239,9 @@ class Scheduler:
         except OSError as error:
             text = f"no shared memory for a batch of {batch.rows} rows of model {self._name!r}: {error}"
             self._fail(requests, InferenceFailed(text))
+        except Exception:
+            log.exception("model %s: a batch cannot be sent to its worker; this is a bug", self._name)
+            self._fail(requests, InferenceFailed(f"a batch of model {self._name!r} cannot be sent to its worker"))
 
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:
@@ -248,11 +258,17 @@ class Scheduler:
         try:
             request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
         except Exception:
-            # One response that cannot be encoded, such as one over gRPC's limit, must not take its batch along.
-            log.exception("model %s: a response cannot be encoded", self._name)
-            self._fail([request], InferenceFailed(f"the response of model {self._name!r} cannot be encoded"))
+            # One response that cannot be encoded must not take its batch along.
+            self._fail([request], self._unencodable(sum(len(output.raw) for output in outputs)))
             return
         self.counters.count_answer(request.rows, queue_ns, phases, time.monotonic_ns() - finished_ns)
+
+    def _unencodable(self, size: int) -> RequestError:
+        if size > MAX_MESSAGE_BYTES:
+            text = f"the response of model {self._name!r} has {size} bytes; gRPC carries at most {MAX_MESSAGE_BYTES}"
+            return InvalidInput(f"{text}; send fewer rows at a time")
+        log.exception("model %s: a response cannot be encoded", self._name)
+        return InferenceFailed(f"the response of model {self._name!r} cannot be encoded")
 
     def _fail(self, requests: Sequence[Request], error: RequestError) -> None:
         now = time.monotonic_ns()
@@ -262,14 +278,7 @@ class Scheduler:
 
     def _fail_dead(self, dead: Sequence[Request]) -> None:
         for request in dead:
-            error: RequestError
-            if request.abandoned:
-                error = Cancelled(f"the call to model {self._name!r} was cancelled while it waited")
-            else:
-                waited_ms = (time.monotonic_ns() - request.arrived_ns) / 1e6
-                text = f"the deadline passed after {waited_ms:.1f} ms in the queue of model {self._name!r}"
-                error = DeadlineExceeded(text)
-            self._fail([request], error)
+            self._fail([request], request.why_nobody_waits(self._name, "waited in the queue"))
         self._check_idle()
 
     def _watch_expiry(self, expires_ns: int, now: int) -> None:
@@ -282,12 +291,19 @@ class Scheduler:
         self._expiry_timer = self._loop.call_later(delay, self._expire)
 
     def _expire(self) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
         self._expiry_timer = None
         now = time.monotonic_ns()
         self._fail_dead(self._queue.take_dead(now))
-        upcoming = self._queue.next_expiry()
-        if upcoming is not None:
-            self._watch_expiry(upcoming, now)
+        for batch in self._retries:
+            self._fail_dead(batch.drop_dead(now))
+        self._retries = deque(batch for batch in self._retries if batch.requests)
+        expiries = [request.expires_ns for batch in self._retries for request in batch.requests if request.expires_ns]
+        if (waiting := self._queue.next_expiry()) is not None:
+            expiries.append(waiting)
+        if expiries:
+            self._watch_expiry(min(expiries), now)
 
     def _check_idle(self) -> None:
         if self._idle is not None and self.waiting == 0 and self.in_flight == 0:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from quadriga.addresses import join_address
@@ -59,6 +59,7 @@ class Server:
         self._ready = False
         self._health = Health()
         self.models = ModelRegistry(on_change=self._report_health)
+        self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         inference = InferenceService(self.models)
         control = ControlService(self.models, self.is_ready)
         handlers = {SERVICE: {"ModelInfer": inference.infer, **control.handlers()}}
@@ -105,8 +106,8 @@ class Server:
         self._ready = True
         self._health.set(SERVER, serving=True)
         announce(self, addresses)
-        if self.config.model_control == "poll":
-            await Poller(self.config, self.models, self._found).run()
+        if self._poller is not None:
+            await self._poller.run()
 
     async def _shut_down(self, stops: "asyncio.Queue[signal.Signals]") -> None:
         log.info("stopping: requests in hand have up to %.0f s", self.config.drain_seconds)
@@ -121,7 +122,7 @@ class Server:
             await self._transport.stop(0)
         hurry.cancel()
         await drain
-        await self.models.unload(self.models.all(), drain_seconds=0)
+        await self.models.close()
         log.info("stopped")
 
     def _report_health(self, version: ModelVersion) -> None:
@@ -133,20 +134,25 @@ def find_models(config: ServerConfig) -> list[ModelFiles]:
     """What the configuration asks to load at the start.
 
     Raises:
-        ConfigError: A path cannot be used, or `load_models` names a model that is not there.
+        ConfigError: A path cannot be used, `load_models` names a model that is not there, or the configuration of a
+            model is wrong. Files that cannot be served spoil their model alone; a slip in a configuration would be
+            found late, so it is told before anything is loaded.
     """
     found = scan(config.repositories, config.files)
-    if config.model_control != "explicit":
-        return found
+    if config.model_control == "explicit" and "*" not in config.load_models:
+        found = _named(found, config.load_models)
+    if wrong := [model.error for model in found if model.misconfigured and model.error]:
+        raise ConfigError("; ".join(wrong))
+    return found
+
+
+def _named(found: Sequence[ModelFiles], names: Sequence[str]) -> list[ModelFiles]:
     by_name = {model.name: model for model in found}
-    if "*" in config.load_models:
-        return found
-    missing = [name for name in config.load_models if name not in by_name]
-    if missing:
+    if missing := [name for name in names if name not in by_name]:
         raise ConfigError(
             f"no model {', '.join(map(repr, missing))} to load; there is: {', '.join(by_name) or 'nothing'}"
         )
-    return [by_name[name] for name in config.load_models]
+    return [by_name[name] for name in names]
 
 
 @contextlib.contextmanager

@@ -5,75 +5,106 @@ This is the hot path's outer ring. It translates; validation, scheduling and com
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from quadriga.counters import ModelCounters
-from quadriga.errors import InvalidInput, Overloaded, RequestError, Unsupported
-from quadriga.model_version import ModelVersion
+from quadriga.errors import InvalidInput, Overloaded, RequestError
+from quadriga.parameters import Parameters, read_parameters
+from quadriga.plans import Plan, PlanMemory
 from quadriga.registry import ModelRegistry
 from quadriga.requests import Output, Request, Timings
 from quadriga.transports import Call
-from quadriga_proto.inference_pb2 import ModelInferRequest, ModelInferResponse
+from quadriga_proto.conventions import PUSHBACK_TRAILER
+from quadriga_proto.inference_pb2 import ModelInferRequest
 
 log = logging.getLogger("quadriga.service")
 
-#: Request parameter (bool): put the server's own timings into the response's parameters.
-TIMINGS_PARAMETER: Final = "quadriga_timings"
-#: Trailing metadata, in milliseconds, that gRPC's retry policy understands: when to try again after a full queue.
-PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
 _OVERLOAD_PUSHBACK: Final = {PUSHBACK_TRAILER: "50"}
+#: Of a status message, in bytes; the rest is cut off.
+LONGEST_MESSAGE: Final = 2_000
 _MICROSECOND_NS: Final = 1_000
+NO_PARAMETERS: Final = Parameters()
 
 
 class InferenceService:
     """ModelInfer.
 
     Attributes:
-        refused: Requests that named no model that is served, by gRPC code and reason; others count at their model.
+        refused: Requests that named no model that is known, by gRPC code and reason; others count at their model.
     """
 
     def __init__(self, models: ModelRegistry) -> None:
         self._models = models
+        self._plans = PlanMemory()
         self.refused = ModelCounters().refused
 
     def infer(self, call: Call) -> None:
         """Admits one ModelInfer call, or fails it."""
         arrived_ns = time.monotonic_ns()
-        refused = self.refused
         try:
-            request = parse(call.request)
-            model = self._models.ready(request.model_name, request.model_version)
-            refused = model.counters.refused
-            self._submit(call, request, model, arrived_ns)
+            plan, data = self._read(call.request)
         except RequestError as error:
-            refused[error.code, error.reason] += 1
+            self._refused_of(call.request)[error.code, error.reason] += 1
+            fail(call, error)
+            return
+        try:
+            self._submit(call, plan, data, arrived_ns)
+        except RequestError as error:
+            plan.model.counters.refused[error.code, error.reason] += 1
             fail(call, error)
 
-    def _submit(self, call: Call, request: ModelInferRequest, model: ModelVersion, arrived_ns: int) -> None:
+    def _read(self, encoded: bytes) -> tuple[Plan, "Sequence[bytes | memoryview[int]]"]:
+        """What a request asks for, and its tensors' raw encodings in the model's order of inputs."""
+        known = self._plans.find(encoded)
+        if known is not None and self._models.ready(known[0].model_name, known[0].model_version) is known[0].model:
+            return known[0], known[1:]
+        request = parse(encoded)
+        model = self._models.ready(request.model_name, request.model_version)
         inputs = model.validator.inputs(request)
-        wanted = model.validator.outputs(request)
-        expires_ns, with_timings = call.expires_ns, False
-        if request.parameters:
-            expires_ns, with_timings = read_parameters(request, arrived_ns, expires_ns)
-        expires_ns = earliest(expires_ns, model.default_expiry_ns(arrived_ns))
-        caller = InferCaller(call, model, request.id, wanted, with_timings)
-        model.scheduler.submit(Request(caller, inputs.data, inputs.shapes, inputs.rows, arrived_ns, expires_ns))
+        plan = Plan(
+            model=model,
+            model_name=request.model_name,
+            model_version=request.model_version,
+            id=request.id,
+            shapes=inputs.shapes,
+            key=tuple([shape[1:] for shape in inputs.shapes]),
+            rows=inputs.rows,
+            outputs=model.validator.outputs(request),
+            parameters=read_parameters(request) if request.parameters else NO_PARAMETERS,
+        )
+        self._plans.learn(encoded, request, plan)
+        return plan, inputs.data
+
+    def _submit(self, call: Call, plan: Plan, data: "Sequence[bytes | memoryview[int]]", arrived_ns: int) -> None:
+        expires_ns = call.expires_ns
+        timeout_us = earliest(plan.parameters.timeout_us, plan.model.config.default_timeout_us)
+        if timeout_us:
+            expires_ns = earliest(expires_ns, arrived_ns + timeout_us * _MICROSECOND_NS)
+        caller = InferCaller(call, plan)
+        request = Request(caller, data, plan.shapes, plan.key, plan.rows, arrived_ns, expires_ns)
+        plan.model.scheduler.submit(request)
+
+    def _refused_of(self, encoded: bytes) -> Counter[tuple[str, str]]:
+        """Where to count a refusal: at the model that the request means, if it is known."""
+        try:
+            request = parse(encoded)
+            return self._models.find(request.model_name, request.model_version).counters.refused
+        except RequestError:
+            return self.refused
 
 
 class InferCaller:
     """The caller of one admitted request: encodes its response."""
 
-    __slots__ = ("_call", "_id", "_model", "_timings", "_wanted")
+    __slots__ = ("_call", "_plan")
 
-    def __init__(self, call: Call, model: ModelVersion, id: str, wanted: Sequence[int], timings: bool) -> None:
+    def __init__(self, call: Call, plan: Plan) -> None:
         self._call = call
-        self._model = model
-        self._id = id
-        self._wanted = wanted
-        self._timings = timings
+        self._plan = plan
 
     @property
     def cancelled(self) -> bool:
@@ -82,15 +113,9 @@ class InferCaller:
 
     def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
         """Responds with the outputs that were asked for."""
-        response = ModelInferResponse(model_name=self._model.name, model_version=self._model.version_text, id=self._id)
-        for index in self._wanted:
-            spec, output = self._model.spec.outputs[index], outputs[index]
-            response.outputs.add(name=spec.name, datatype=spec.datatype, shape=output.shape)
-            response.raw_output_contents.append(output.raw.tobytes())
-        if self._timings:
-            for phase, nanoseconds in timings._asdict().items():
-                response.parameters[f"quadriga_{phase}"].int64_param = nanoseconds
-        self._call.respond(response.SerializeToString())
+        plan = self._plan
+        told = timings if plan.parameters.with_timings else None
+        self._call.respond(plan.model.encoder.encode(plan.id, plan.outputs, outputs, told))
 
     def fail(self, error: RequestError) -> None:
         """Ends the call with the error's status."""
@@ -112,39 +137,15 @@ def parse(data: bytes) -> ModelInferRequest:
 def fail(call: Call, error: RequestError) -> None:
     """Ends a call with an error's status."""
     trailers = _OVERLOAD_PUSHBACK if isinstance(error, Overloaded) else None
-    call.fail(error.code, str(error), trailers)
+    # Clients refuse trailing metadata of more than 8 to 16 KiB, and gRPC writes three bytes for each one beyond ASCII.
+    message = str(error).encode(errors="replace")
+    if len(message) > LONGEST_MESSAGE:
+        message = message[:LONGEST_MESSAGE] + b" ... (the server's log has all of it)"
+    call.fail(error.code, message.decode(errors="ignore"), trailers)
 
 
-def earliest(first_ns: int, second_ns: int) -> int:
-    """The earlier of two instants, of which 0 means never."""
-    if first_ns and second_ns:
-        return min(first_ns, second_ns)
-    return first_ns or second_ns
-
-
-def read_parameters(request: ModelInferRequest, now_ns: int, expires_ns: int) -> tuple[int, bool]:
-    """The request's own parameters: when it expires, and whether timings are wanted.
-
-    Unknown keys are left alone, as the protocol has it: another server's clients send their own.
-
-    Raises:
-        InvalidInput: A reserved key, or a value of the wrong type.
-        Unsupported: A feature that is not served.
-    """
-    with_timings = False
-    for key, parameter in request.parameters.items():
-        kind = parameter.WhichOneof("parameter_choice")
-        if key == "timeout":
-            if kind != "int64_param" or parameter.int64_param < 0:
-                raise InvalidInput(f"parameter 'timeout' is microseconds as a non-negative int64_param, got {kind}")
-            if parameter.int64_param:
-                expires_ns = earliest(expires_ns, now_ns + parameter.int64_param * _MICROSECOND_NS)
-        elif key == TIMINGS_PARAMETER:
-            if kind != "bool_param":
-                raise InvalidInput(f"parameter {TIMINGS_PARAMETER!r} is a bool_param, got {kind}")
-            with_timings = parameter.bool_param
-        elif key.startswith("sequence_"):
-            raise Unsupported(f"parameter {key!r}: stateful sequences are not served")
-        elif key.startswith("triton_"):
-            raise InvalidInput(f"parameter {key!r}: keys that start with 'triton_' are reserved")
-    return expires_ns, with_timings
+def earliest(first: int, second: int) -> int:
+    """The earlier of two instants or durations, of which 0 means never."""
+    if first and second:
+        return min(first, second)
+    return first or second

@@ -5,15 +5,14 @@ functions of its own, after the first comparison has failed.
 """
 
 from math import prod
-from reprlib import Repr
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
-from quadriga.config import DEFAULT_MAX_MESSAGE_BYTES
-from quadriga.errors import InvalidInput, Unsupported
+from quadriga.errors import InvalidInput, Unsupported, shown
 from quadriga.specs import ANY, ModelSpec
 from quadriga_proto.codec import ITEM_SIZES, CodecError, contents_to_raw, element_ends
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.inference_pb2 import ModelInferRequest
 
 #: Encoded InferInputTensors that a validator remembers, and the longest of them in bytes: a bound on its memory.
@@ -23,12 +22,6 @@ _SHARED_MEMORY: Final = "shared_memory_"
 
 _InputTensor = ModelInferRequest.InferInputTensor
 _RequestedOutput = ModelInferRequest.InferRequestedOutputTensor
-
-# What a client sent is shown in part: a gRPC status message has to fit into a few kilobytes of trailing metadata.
-_REPR: Final = Repr()
-_REPR.maxstring = 100
-_REPR.maxlist = 16
-_shown = _REPR.repr
 
 
 class CheckedInputs(msgspec.Struct, frozen=True):
@@ -131,9 +124,7 @@ class RequestValidator:
             index = self._outputs.get(output.name)
             if index is None:
                 known = ", ".join(map(repr, self._outputs))
-                raise InvalidInput(
-                    f"model {self._name!r} has no output {_shown(output.name)}; expected some of {known}"
-                )
+                raise InvalidInput(f"model {self._name!r} has no output {shown(output.name)}; expected some of {known}")
             if index in indices:
                 raise InvalidInput(f"model {self._name!r}: output {output.name!r} is requested twice; expected it once")
             if output.parameters:
@@ -149,7 +140,7 @@ class RequestValidator:
         spec = self._spec.inputs[place]
         self._check_parameters("input", tensor)
         if tensor.datatype != spec.datatype:
-            self._refuse(place, f"has datatype {_shown(tensor.datatype)}; expected {spec.datatype}")
+            self._refuse(place, f"has datatype {shown(tensor.datatype)}; expected {spec.datatype}")
         shape = tuple(tensor.shape)
         self._check_shape(place, shape)
         if not request.raw_input_contents:
@@ -175,7 +166,7 @@ class RequestValidator:
         spec = self._spec.inputs[place]
         whole = [ANY, *spec.shape] if self._spec.batches else list(spec.shape)
         expected = f"expected {whole}" + (", whose first dimension is the rows" if self._spec.batches else "")
-        came = _shown(list(shape))
+        came = shown(list(shape))
         if self._spec.batches and not shape:
             self._refuse(place, f"has no dimensions; {expected}")
         if any(size < 0 for size in shape):
@@ -187,8 +178,8 @@ class RequestValidator:
         if self._spec.batches and not 1 <= shape[0] <= self._max_rows:
             self._refuse(place, f"has {shape[0]} rows; expected 1 to {self._max_rows} in a request")
         # Zeros are left out: numpy refuses a shape whose other sizes are beyond all memory.
-        if prod(size or 1 for size in shape) * _least_item(spec.datatype) > DEFAULT_MAX_MESSAGE_BYTES:
-            limit = f"expected at most {DEFAULT_MAX_MESSAGE_BYTES} bytes, the most that a message carries"
+        if prod(size or 1 for size in shape) * _least_item(spec.datatype) > MAX_MESSAGE_BYTES:
+            limit = f"expected at most {MAX_MESSAGE_BYTES} bytes, the most that a message carries"
             self._refuse(place, f"has shape {came}, too large for {spec.datatype}; {limit}")
 
     def _check_size(self, place: int, shape: tuple[int, ...], size: int | None, content: bytes) -> None:
@@ -204,7 +195,7 @@ class RequestValidator:
         for key in tensor.parameters:
             if key.startswith(_SHARED_MEMORY):
                 raise Unsupported(
-                    f"model {self._name!r}: {kind} {_shown(tensor.name)} has the parameter {_shown(key)}, but client "
+                    f"model {self._name!r}: {kind} {shown(tensor.name)} has the parameter {shown(key)}, but client "
                     "shared memory is off; send and receive tensors in the messages"
                 )
             if key == "classification" and kind == "output":
@@ -220,7 +211,7 @@ class RequestValidator:
         expected = ", ".join(map(repr, self._places))
         for name in came:
             if name not in self._places:
-                raise InvalidInput(f"{where} unknown input {_shown(name)}; expected {expected}")
+                raise InvalidInput(f"{where} unknown input {shown(name)}; expected {expected}")
             if came.count(name) > 1:
                 raise InvalidInput(
                     f"{where} input {name!r} came {came.count(name)} times; expected {expected}, each once"

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from quadriga.addresses import listen
+
+#: For HTTP answers in hand when the server stops: a client that does not read must not hold it up.
+END_SECONDS: Final = 2
 
 
 class WebServer:
@@ -28,7 +32,12 @@ class WebServer:
             Route("/healthz/ready", self._is_ready),
         ]
         config = uvicorn.Config(
-            Starlette(routes=routes), log_config=None, log_level="warning", access_log=False, lifespan="off"
+            Starlette(routes=routes),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=END_SECONDS,
         )
         self._server = _Server(config)
         self._socket: socket.socket | None = None

@@ -73,7 +73,8 @@ def test_the_clients_own_limit(connect: Callable[..., Any], server: RunningServe
     [
         ("nobody", ROW, "", errors.NotFound, "echo"),
         ("echo", ROW, "9", errors.NotFound, "version 9"),
-        ("broken", ROW, "", errors.Unavailable, "made to fail"),
+        ("broken", ROW, "", errors.NotFound, "made to fail"),
+        ("broken", ROW, "1", errors.Unavailable, "made to fail"),
         ("echo", ROW[:, :3], "", errors.InvalidArgument, "'x'"),
         ("echo", np.zeros((9, 4)), "", errors.InvalidArgument, "8"),
         ("echo", {"y": ROW}, "", errors.InvalidArgument, "'y'"),

@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from quadriga_client.errors import InputError, InvalidArgument, NotFound, RpcFailed, Unavailable
-from quadriga_client.retry import PUSHBACK_TRAILER, Deadline, RetryPolicy, call, call_async
+from quadriga_client.retry import Deadline, RetryPolicy, call, call_async
+from quadriga_proto.conventions import PUSHBACK_TRAILER
 
 STEADY = RetryPolicy(attempts=5, initial_backoff=0.1, multiplier=2.0, max_backoff=0.3, jitter=0.0)
 
@@ -111,8 +112,9 @@ def test_jitter_varies_the_wait(run: Callable[..., str], clock: Clock, random: f
     assert clock.sleeps == pytest.approx([wait])
 
 
-def test_the_server_says_when_to_come_back(run: Callable[..., str], clock: Clock) -> None:
-    run(Attempts(*unavailable(2, (PUSHBACK_TRAILER, "750"))), STEADY)
+@pytest.mark.parametrize("key", [PUSHBACK_TRAILER, "grpc-retry-pushback-ms"])
+def test_the_server_says_when_to_come_back(run: Callable[..., str], clock: Clock, key: str) -> None:
+    run(Attempts(*unavailable(2, (key, "750"))), STEADY)
     assert clock.sleeps == [0.75, 0.75]
 
 

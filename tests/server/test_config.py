@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from quadriga.config import (
-    DEFAULT_GRPC_PORT,
+from quadriga.addresses import DEFAULT_GRPC_PORT
+from quadriga.config import ServerConfig
+from quadriga.errors import ConfigError
+from quadriga.model_config import (
     DEFAULT_MAX_BATCH_SIZE,
     DEFAULT_MAX_QUEUE_SIZE,
     BatchPolicy,
     InstanceGroup,
     ModelConfig,
-    ServerConfig,
     VersionPolicy,
     default_threads,
 )
-from quadriga.errors import ConfigError
 from quadriga.specs import ModelSpec, TensorSpec
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(32, 32, 3))
@@ -51,7 +51,7 @@ class TestServerConfig:
             ({"grpc_port": 9000, "http_port": 9000}, "both 9000; expected two different ports"),
             ({"host": ""}, "host is empty"),
             ({"model_control": "always"}, "model_control is 'always'; expected one of none, poll, explicit"),
-            ({"transport": "quic"}, "transport is 'quic'; expected one of auto, grpcio"),
+            ({"transport": "quic"}, "transport is 'quic'; expected one of auto, native, grpcio"),
             ({"log_format": "xml"}, "log_format is 'xml'; expected one of console, json"),
             ({"poll_seconds": 0.0}, "poll_seconds is 0.0; expected a number above 0"),
             ({"poll_seconds": float("nan")}, "poll_seconds is nan"),
@@ -97,14 +97,12 @@ class TestBatchPolicy:
             max_queue_delay_us=200,
             max_queue_size=5,
             default_timeout_us=1000,
-            allow_timeout_override=True,
         )
         assert config.batch_policy(BATCHING) == BatchPolicy(
             max_batch_size=8,
             max_queue_delay_us=200,
             max_queue_size=5,
             default_timeout_us=1000,
-            allow_timeout_override=True,
         )
         assert config.batches is True
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from quadriga.config import DEFAULT_MAX_QUEUE_SIZE, InstanceGroup, ModelConfig, VersionPolicy
 from quadriga.config_file import PBTXT_FILE, TOML_FILE, load_model_config
 from quadriga.errors import ConfigError
+from quadriga.model_config import DEFAULT_MAX_QUEUE_SIZE, InstanceGroup, ModelConfig, VersionPolicy
 from quadriga.specs import ModelSpec, TensorSpec
 
 TOML = """

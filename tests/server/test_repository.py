@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quadriga.config import ModelConfig
 from quadriga.errors import ConfigError
+from quadriga.model_config import ModelConfig
 from quadriga.repository import ModelFiles, ModelVersionFiles, fingerprint, format_of, read_labels, scan, single_file
 
 

@@ -1,138 +1,17 @@
-"""The scheduler with workers that the test plays: real slots, no processes. Each test runs in a loop of its own."""
+"""The scheduler: what it admits, joins, sends where and when, answers and gives up."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_time import in_a_loop, pass_time, turn
+from scheduler_harness import Caller, FakeWorker, make, submit
 
-from quadriga.config import BatchPolicy
-from quadriga.counters import ModelCounters
-from quadriga.errors import ModelNotReady, Overloaded, RequestError
+from quadriga.errors import ModelNotReady, Overloaded
 from quadriga.requests import Batch, Output, Request, Timings
-from quadriga.scheduler import Scheduler
-from quadriga.specs import ModelSpec, TensorSpec
-from quadriga.workers.messages import BatchDone, Region
-from quadriga.workers.slab import AttachedSlab, Slab, SlotState
-from quadriga.workers.worker import Assigned, Worker
-
-TENSOR = TensorSpec(name="x", datatype="FP32", shape=(2,))
-SPEC = ModelSpec(inputs=(TENSOR,), outputs=(TENSOR,), batches=True)
-
-
-class FakeWorker:
-    """Takes batches like a worker; the test decides how each ends."""
-
-    def __init__(self, scheduler: Scheduler, slots: int = 2) -> None:
-        self._slab = Slab(slots)
-        self._other_side = AttachedSlab(self._slab.descriptors)
-        self._scheduler = scheduler
-        self.held: list[Assigned[Batch]] = []
-        self._regions: dict[int, tuple[Region, ...]] = {}
-        scheduler.add_worker(self.as_worker)
-
-    @property
-    def as_worker(self) -> Worker[Batch]:
-        return cast("Worker[Batch]", self)
-
-    @property
-    def free_slots(self) -> int:
-        return self._slab.free
-
-    @property
-    def in_flight(self) -> int:
-        return len(self.held)
-
-    @property
-    def rows(self) -> list[int]:
-        return [assigned.work.rows for assigned in self.held]
-
-    def run(self, work: Batch, parts: Sequence[Sequence[bytes]], shapes: Sequence[tuple[int, ...]]) -> None:
-        slot = self._slab.lease()
-        self._regions[slot.index] = slot.gather(parts, shapes)
-        slot.state = SlotState.RUNNING
-        self.held.append(Assigned(slot, work, time.monotonic_ns()))
-
-    def release(self, slot: Any) -> None:
-        self._slab.release(slot)
-
-    def abandon(self) -> list[Assigned[Batch]]:
-        held, self.held = self.held, []
-        return held
-
-    def finish(self, outputs: Sequence[np.ndarray[Any, Any]] | None = None) -> None:
-        """Ends the oldest batch, with its inputs as outputs."""
-        assigned = self.held.pop(0)
-        slot = assigned.slot
-        if outputs is None:
-            outputs = self._other_side.inputs(slot.index, slot.inputs.size, self._regions[slot.index], SPEC.inputs)
-        size, regions = self._other_side.put_outputs(slot.index, outputs)
-        slot.outputs.follow(size)
-        now = time.monotonic_ns()
-        done = BatchDone(
-            slot=slot.index, segment_size=size, outputs=regions, started_ns=now, computed_ns=now, finished_ns=now
-        )
-        self._scheduler.on_done(self.as_worker, assigned, done)
-
-    def fail(self, reason: str) -> None:
-        assigned = self.held.pop(0)
-        self._slab.release(assigned.slot)
-        self._scheduler.on_failed(self.as_worker, assigned, reason)
-
-    def die(self) -> None:
-        held, self.held = self.held, []
-        self._scheduler.remove_worker(self.as_worker, "killed by the test", held)
-
-
-class Caller:
-    """Remembers how its request ended, and that it ended once."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self.outputs: list[tuple[tuple[int, ...], bytes]] | None = None
-        self.error: RequestError | None = None
-
-    def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
-        assert self.open
-        self.outputs = [(output.shape, output.raw.tobytes()) for output in outputs]
-
-    def fail(self, error: RequestError) -> None:
-        assert self.open
-        self.error = error
-
-    @property
-    def open(self) -> bool:
-        return self.outputs is None and self.error is None
-
-
-def in_a_loop(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def body() -> None:
-            await test()
-
-        asyncio.run(body())
-
-    run.__name__ = getattr(test, "__name__", "test")
-    return run
-
-
-def make(**policy: Any) -> Scheduler:
-    return Scheduler("m", BatchPolicy(**{"max_batch_size": 4, **policy}), SPEC, ModelCounters())
-
-
-def submit(scheduler: Scheduler, value: float = 0.0, rows: int = 1, expires_ns: int = 0) -> Caller:
-    caller = Caller()
-    data = np.full((rows, 2), value, np.float32).tobytes()
-    scheduler.submit(Request(caller, (data,), ((rows, 2),), rows, time.monotonic_ns(), expires_ns))
-    return caller
-
-
-async def turn() -> None:
-    """Lets the loop run what is due, a few turns deep."""
-    for _ in range(4):
-        await asyncio.sleep(0)
 
 
 @in_a_loop
@@ -184,10 +63,21 @@ async def test_a_delay_ends() -> None:
     scheduler = make(max_queue_delay_us=1_000)
     worker = FakeWorker(scheduler)
     submit(scheduler)
-    async with asyncio.timeout(5):
-        while not worker.rows:
-            await asyncio.sleep(0.001)
+    await pass_time(999_999)
+    assert worker.rows == []
+    await pass_time(1)
     assert worker.rows == [1]
+
+
+@in_a_loop
+async def test_a_delay_counts_from_the_first_request() -> None:
+    scheduler = make(max_queue_delay_us=1_000)
+    worker = FakeWorker(scheduler)
+    submit(scheduler)
+    await pass_time(600_000)
+    submit(scheduler)
+    await pass_time(400_000)
+    assert worker.rows == [2]
 
 
 @in_a_loop
@@ -210,14 +100,32 @@ async def test_a_full_queue_refuses_unless_the_dead_make_room() -> None:
 @in_a_loop
 async def test_a_deadline_is_kept_without_any_worker() -> None:
     scheduler = make()
-    caller = submit(scheduler, expires_ns=time.monotonic_ns() + 2_000_000)
-    later = submit(scheduler, expires_ns=time.monotonic_ns() + 4_000_000)
-    async with asyncio.timeout(5):
-        while later.open:
-            await asyncio.sleep(0.001)
-    assert caller.error is not None
-    assert caller.error.code == "DEADLINE_EXCEEDED"
+    now = time.monotonic_ns()
+    later, first = submit(scheduler, expires_ns=now + 4_000_000), submit(scheduler, expires_ns=now + 2_000_000)
+    await pass_time(1_999_999)
+    assert first.open
+    await pass_time(1)
+    assert first.error is not None
+    assert first.error.code == "DEADLINE_EXCEEDED"
+    assert later.open
+    await pass_time(2_000_000)
+    assert not later.open
     assert scheduler.counters.failed == {("DEADLINE_EXCEEDED", "deadline"): 2}
+    assert scheduler.counters.failed_ns == 6_000_000
+
+
+@in_a_loop
+async def test_times_are_counted_by_phase() -> None:
+    scheduler = make()
+    submit(scheduler)
+    await pass_time(5_000)
+    worker = FakeWorker(scheduler)
+    await pass_time(30_000)
+    worker.finish(infer_ns=20_000)
+    counters = scheduler.counters
+    assert counters.queue.sum == 5_000 + 10_000
+    assert counters.compute.sum == 20_000
+    assert counters.total.sum == 35_000
 
 
 @in_a_loop
@@ -241,6 +149,41 @@ async def test_a_lost_batch_runs_again_elsewhere_and_the_waiting_one_is_not_blam
 
 
 @in_a_loop
+async def test_deadlines_and_departures_are_met_while_a_lost_batch_waits_for_another_worker() -> None:
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    late = submit(scheduler, expires_ns=time.monotonic_ns() + 1_000_000)
+    gone, patient = submit(scheduler), submit(scheduler, value=7)
+    await turn()
+    gone.cancelled = True
+    worker.die()
+    assert (gone.error is not None, late.open) == (True, True)
+    await pass_time(1_000_000)
+    assert late.error is not None
+    assert scheduler.counters.failed == {("CANCELLED", "cancelled"): 1, ("DEADLINE_EXCEEDED", "deadline"): 1}
+    assert scheduler.waiting == 1
+    replacement = FakeWorker(scheduler)
+    await turn()
+    assert replacement.rows == [1]
+    replacement.finish()
+    assert patient.outputs == [((1, 2), np.full((1, 2), 7, np.float32).tobytes())]
+
+
+@in_a_loop
+async def test_a_caller_that_leaves_while_its_batch_runs_is_counted_as_cancelled() -> None:
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    gone, neighbour = submit(scheduler), submit(scheduler)
+    await turn()
+    gone.cancelled = True
+    worker.finish()
+    assert gone.outputs is None
+    assert neighbour.outputs
+    assert scheduler.counters.failed == {("CANCELLED", "cancelled"): 1}
+    assert (scheduler.counters.answered, scheduler.counters.batch_size.sum) == (1, 2)
+
+
+@in_a_loop
 async def test_a_batch_that_fails_fails_its_requests() -> None:
     scheduler = make()
     worker = FakeWorker(scheduler)
@@ -254,6 +197,7 @@ async def test_a_batch_that_fails_fails_its_requests() -> None:
 
 @pytest.mark.parametrize("outputs", [[], [np.zeros((3, 2), np.float32)], [np.float32(1).reshape(())]])
 def test_outputs_that_break_the_contract_fail_the_batch(outputs: list[np.ndarray[Any, Any]]) -> None:
+    @in_a_loop
     async def body() -> None:
         scheduler = make()
         worker = FakeWorker(scheduler)
@@ -264,7 +208,7 @@ def test_outputs_that_break_the_contract_fail_the_batch(outputs: list[np.ndarray
         assert caller.error.code == "INTERNAL"
         assert worker.free_slots == 2
 
-    asyncio.run(body())
+    body()
 
 
 @in_a_loop
@@ -278,7 +222,7 @@ async def test_a_response_that_cannot_be_encoded_fails_alone() -> None:
     broken, neighbour = Unencodable(), Caller()
     for caller in (broken, neighbour):
         data = np.zeros((1, 2), np.float32).tobytes()
-        scheduler.submit(Request(caller, (data,), ((1, 2),), 1, time.monotonic_ns(), 0))
+        scheduler.submit(Request(caller, (data,), ((1, 2),), ((2,),), 1, time.monotonic_ns(), 0))
     await turn()
     worker.finish()
     assert broken.error is not None

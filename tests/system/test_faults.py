@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
 import pytest
 from oip import error_of, infer_request, method, outputs_of, rpc
-from running_server import RunningServer, wait_for, write_fake
+from running_server import SLAB, RunningServer, open_files, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
+from quadriga_proto.conventions import PUSHBACK_TRAILER
 
 CALL_SECONDS = 30.0
 
@@ -61,6 +63,18 @@ class Load:
                 self.wrong += not np.array_equal(outputs_of(response)["x"], row)
 
 
+class Held(NamedTuple):
+    """How many descriptors a server has open, and how many of them are segments of shared memory."""
+
+    descriptors: int
+    slabs: int
+
+
+def held_by(server: RunningServer) -> Held:
+    files = open_files(server.process.pid)
+    return Held(len(files), sum(SLAB in file for file in files))
+
+
 def is_another_worker(server: RunningServer, old: int) -> bool:
     return server.worker_of("victim") != old
 
@@ -70,6 +84,8 @@ def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp
     write_fake(tmp_path, "neighbour", {"sleep_ms": 2})
     server = start("--repository", str(tmp_path))
     neighbour = server.worker_of("neighbour")
+    before = held_by(server)
+    assert before.slabs > 0
     with Load(server.grpc, "victim") as victims, Load(server.grpc, "neighbour") as neighbours:
         for kills in range(1, 4):
             victims.wait_for_answers()
@@ -83,6 +99,7 @@ def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp
     assert victims.wrong == neighbours.wrong == 0
     assert server.worker_of("neighbour") == neighbour
     assert server.metric("quadriga_worker_restarts_total", model="neighbour") == 0
+    wait_for(lambda: held_by(server) == before, f"the server to hold {before} again")
 
 
 def test_a_batch_that_kills_two_workers_is_refused(start: Callable[..., RunningServer], tmp_path: Path) -> None:
@@ -122,11 +139,20 @@ def test_deadlines_and_timeouts_are_kept_while_the_worker_is_busy(
         code, message = error_of(channel, "ModelInfer", request)
         assert code == "DEADLINE_EXCEEDED"
         assert "queue" in message
-        cancelled = call.future(request.SerializeToString(), timeout=CALL_SECONDS)
+        labels = {"model": "hanging", "outcome": "failed"}
+        assert server.metric("quadriga_requests_total", code="DEADLINE_EXCEEDED", reason="deadline", **labels) == 1
+        patient = infer_request("hanging", x=np.zeros((1, 4), np.float32)).SerializeToString()
+        cancelled = call.future(patient, timeout=CALL_SECONDS)
+        wait_for(lambda: server.metric("quadriga_queue_depth", model="hanging") == 1, "the call to wait")
         cancelled.cancel()
-        name = "quadriga_requests_total"
-        assert server.metric(name, model="hanging", outcome="failed", code="DEADLINE_EXCEEDED") >= 1
-        assert server.metric("quadriga_queue_depth", model="hanging") <= 1
+
+        def is_counted() -> bool:
+            # A cancelled request is met when the queue is looked through, which a deadline that passes makes it be.
+            error_of(channel, "ModelInfer", request)
+            return server.metric("quadriga_requests_total", code="CANCELLED", reason="cancelled", **labels) == 1
+
+        wait_for(is_counted, "the cancelled call to be counted")
+        assert server.metric("quadriga_queue_depth", model="hanging") == 0
         for future in held:
             future.cancel()
 
@@ -145,7 +171,7 @@ def test_a_full_queue_refuses_and_counts(start: Callable[..., RunningServer], tm
         with pytest.raises(grpc.RpcError) as refusal:
             call(stuck, timeout=CALL_SECONDS)
         assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
-        hints = [entry.value for entry in refusal.value.trailing_metadata() if entry.key == "grpc-retry-pushback-ms"]
+        hints = [entry.value for entry in refusal.value.trailing_metadata() if entry.key == PUSHBACK_TRAILER]
         assert [str(hint) for hint in hints] == ["50"]
         assert server.metric("quadriga_requests_total", model="narrow", reason="overloaded") == 1
         for future in held:

@@ -8,13 +8,24 @@ from pathlib import Path
 
 import psutil
 import pytest
+from own_backends import OWN_BACKENDS
 from running_server import RunningServer, write_fake
 
-from quadriga_client import Client
-
-TESTS = Path(__file__).parents[1]
 FRAMEWORKS = {"tensorflow", "keras", "torch", "onnxruntime", "onnx", "jax"}
 SERVER_ONLY = {"grpc", "prometheus_client", "starlette", "uvicorn", "click"}
+#: What the server process alone may import of Quadriga.
+SERVICE = {
+    f"quadriga.{name}" for name in ("service", "control", "scheduler", "registry", "metrics", "transports", "web")
+}
+#: Backends by demo model.
+REAL = {"same_savedmodel": "tensorflow", "same_keras": "keras", "same_torchscript": "torchscript", "same_onnx": "onnx"}
+OWN_FRAMEWORKS: dict[str, set[str]] = {
+    "same_savedmodel": {"tensorflow", "keras"},  # which TensorFlow imports by itself
+    "same_keras": {"tensorflow", "keras"},
+    "same_torchscript": {"torch"},
+    "same_onnx": {"onnxruntime"},
+    "fake": set(),
+}
 RSS_LIMIT = 120e6
 
 
@@ -40,28 +51,41 @@ def test_what_every_process_imports_is_light(module: str) -> None:
     assert not imported_by(f"import {module}") & (FRAMEWORKS | {"grpc", "numpy", "starlette", "rich"})
 
 
-def test_a_worker_imports_nothing_of_the_service(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "spy", config='backend = "spy_backend:Spy"')
-    server = start("--repository", str(tmp_path), env={"PYTHONPATH": str(TESTS)})
-    with Client(server.grpc) as client:
-        labels = client.metadata("spy").properties["labels"]
-    modules = set(json.loads(labels))
-    assert "numpy" in modules
-    assert not modules & (SERVER_ONLY | FRAMEWORKS)
+def observe(repository: Path, name: str, file: Path, backend: str, **parameters: str) -> Path:
+    """Adds a model whose worker writes the names of its modules to a file, once it is warmed up; returns that file."""
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "1" / file.name).symlink_to(file)
+    modules = repository.with_name(f"modules of {name}")
+    settings = {"observed": backend, "modules": str(modules), **parameters}
+    lines = ['backend = "own_backends:Observed"', f'default_model_filename = "{file.name}"', "[parameters]"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+    (repository / name / "model.toml").write_text("\n".join(lines))
+    return modules
 
 
-def test_real_workers_hold_their_framework_and_no_grpc(
-    start: Callable[..., RunningServer], demo_repository: Path
+def test_workers_hold_their_framework_and_nothing_of_the_service(
+    start: Callable[..., RunningServer], demo_repository: Path, tmp_path: Path
 ) -> None:
-    names = {"same_savedmodel": "tensorflow", "same_torchscript": "torch", "same_onnx": "onnxruntime"}
-    flags = [flag for name in names for flag in ("--load-model", name)]
-    server = start("--repository", str(demo_repository), "--model-control", "explicit", *flags)
+    repository = tmp_path / "repository"
+    modules = {}
+    for name, backend in REAL.items():
+        (file,) = (demo_repository / name / "1").iterdir()
+        modules[name] = observe(repository, name, file, backend)
+    fake = write_fake(tmp_path / "elsewhere", "fake") / "1" / "model.fake"
+    modules["fake"] = observe(repository, "fake", fake, "fake")
+    server = start("--repository", str(repository), env=OWN_BACKENDS)
     assert not libraries(psutil.Process(server.process.pid)) & FRAMEWORKS
     assert "grpc" in libraries(psutil.Process(server.process.pid))
-    for name, framework in names.items():
+    for name, file in modules.items():
+        imported = set(file.read_text().split())
+        roots = {module.partition(".")[0] for module in imported}
+        own = OWN_FRAMEWORKS[name]
+        assert "quadriga.workers.channel" in imported
+        assert (name, roots & FRAMEWORKS) == (name, own)
+        assert (name, roots & SERVER_ONLY, imported & SERVICE) == (name, set(), set())
         held = libraries(psutil.Process(server.worker_of(name)))
-        assert framework in held
-        assert "grpc" not in held
+        assert (name, held & FRAMEWORKS) == (name, own - {"keras"})  # which has no native library
+        assert (name, held & SERVER_ONLY) == (name, set())
 
 
 def test_an_empty_server_is_small(start: Callable[..., RunningServer], tmp_path: Path) -> None:

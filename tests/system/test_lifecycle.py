@@ -12,7 +12,9 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from oip import infer_request, method, outputs_of, rpc
+from own_backends import OWN_BACKENDS
 from running_server import RunningServer, is_alive, run_cli, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -47,15 +49,20 @@ def test_table_and_http_port(start: Callable[..., RunningServer], tmp_path: Path
 
 
 def test_requests_in_hand_end_before_the_server_does(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "slow", {"sleep_ms": 700})
-    server = start("--repository", str(tmp_path))
+    folder = write_fake(tmp_path, "held", config='backend = "own_backends:Held"')
+    server = start("--repository", str(tmp_path), "--drain-seconds", "600", env=OWN_BACKENDS)
     with grpc.insecure_channel(server.grpc) as channel:
-        grpc.channel_ready_future(channel).result(10)
         call = method(channel, "ModelInfer")
-        pending = call.future(infer_request("slow", x=ROW).SerializeToString(), timeout=20)
-        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="slow") == 1, "the batch to run")
-        assert server.stop() == 0
-        np.testing.assert_array_equal(outputs_of(pb.ModelInferResponse.FromString(pending.result(10)))["x"], ROW)
+        pending = call.future(infer_request("held", x=ROW).SerializeToString(), timeout=60)
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="held") == 1, "the batch to run")
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "stopping" in server.log, "the server to begin its stop")
+        assert server.get("/healthz/ready") == (503, "not ready\n")
+        assert not pending.done()
+        (folder / "1" / "go").touch()
+        np.testing.assert_array_equal(outputs_of(pb.ModelInferResponse.FromString(pending.result(30)))["x"], ROW)
+        assert server.process.wait(30) == 0
+    assert "given up" not in server.log
 
 
 def test_a_second_signal_stops_at_once(start: Callable[..., RunningServer], tmp_path: Path) -> None:
@@ -69,6 +76,16 @@ def test_a_second_signal_stops_at_once(start: Callable[..., RunningServer], tmp_
         wait_for(lambda: "stopping" in server.log, "the server to begin its stop")
         assert server.stop(signal.SIGTERM) == 0
         assert pending.exception(10) is not None
+
+
+def test_a_watch_of_the_health_does_not_hold_the_stop_up(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    write_fake(tmp_path, "one")
+    server = start("--repository", str(tmp_path), "--drain-seconds", "600")
+    with grpc.insecure_channel(server.grpc) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="one"))
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.stop() == 0
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_stop_while_models_load(tmp_path: Path) -> None:
@@ -87,15 +104,16 @@ def test_sigkill_of_the_server_takes_the_workers_along(tmp_path: Path) -> None:
     write_fake(tmp_path, "idle")
     write_fake(tmp_path, "busy", {"hang_on": 1})
     server = RunningServer("--repository", str(tmp_path))
-    workers = server.workers()
-    assert len(workers) == 2
+    assert len(server.workers()) == 2
+    assert len(server.slab_holders()) == 3
     with grpc.insecure_channel(server.grpc) as channel:
         call = method(channel, "ModelInfer")
         pending = call.future(infer_request("busy", x=ROW).SerializeToString(), timeout=60)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="busy") == 1, "the batch to hang")
+        server.process.kill()
+        wait_for(lambda: not server.slab_holders(), "the workers, and with them the shared memory, to go")
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
         assert pending.exception(10) is not None
-    assert not any(map(is_alive, workers))
 
 
 def test_environment_variables_are_flags(tmp_path: Path) -> None:
@@ -147,43 +165,22 @@ def test_the_operators_mistakes_are_one_line(tmp_path: Path, arguments: list[str
     assert all(word.format(**fill) in line for word in words), line
 
 
-def test_a_bad_config_spoils_its_model_alone(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("max_batchsize = 8", ["unknown key 'max_batchsize'"]),
+        ("[ensemble_scheduling]\nstep = []", ["ensemble_scheduling"]),
+        ("max_batch_size = -3", ["max_batch_size", "-3"]),
+        ("max_batch_size =", ["is not TOML"]),
+    ],
+)
+def test_a_wrong_configuration_is_told_before_anything_is_loaded(tmp_path: Path, config: str, words: list[str]) -> None:
     write_fake(tmp_path, "good")
-    write_fake(tmp_path, "misspelt", config="max_batchsize = 8")
-    write_fake(tmp_path, "ensemble", config="[ensemble_scheduling]\nstep = []")
-    server = start("--repository", str(tmp_path))
-    with grpc.insecure_channel(server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-        rpc(channel, "ModelInfer", infer_request("good", x=ROW))
-    reasons = {model.name: (model.state, model.reason) for model in index.models}
-    for name, key in (("misspelt", "max_batchsize"), ("ensemble", "ensemble_scheduling")):
-        state, reason = reasons[name]
-        assert state == "UNAVAILABLE"
-        assert key in reason
-        assert "model.toml" in reason
-
-
-def test_bad_model_files_spoil_their_model_alone(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "good")
-    contents = {"damaged": b"\x08\x07 and then nonsense", "empty": b"", "misnamed": b"PK\x03\x04 a zip archive"}
-    for name, content in contents.items():
-        (tmp_path / name / "1").mkdir(parents=True)
-        (tmp_path / name / "1" / "model.onnx").write_bytes(content)
-    (tmp_path / "versionless").mkdir()
-    (tmp_path / "fileless" / "1").mkdir(parents=True)
-    server = start("--repository", str(tmp_path))
-    table = "\n".join(server.printed)
-    with grpc.insecure_channel(server.grpc) as channel:
-        rpc(channel, "ModelInfer", infer_request("good", x=ROW))
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-    unavailable = {model.name: model.reason for model in index.models if model.state == "UNAVAILABLE"}
-    assert set(unavailable) == {*contents, "versionless", "fileless"}
-    assert "is empty" in unavailable["empty"]
-    for name, reason in unavailable.items():
-        assert name in reason
-        assert reason in server.log
-        assert name in table
-    assert "Traceback" not in server.log
+    wrong = write_fake(tmp_path, "wrong", config=config)
+    result = run_cli("serve", "--repository", str(tmp_path), "--grpc-port", "0", "--http-port", "0")
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert all(word in line for word in ("Error: ", str(wrong / "model.toml"), *words)), line
 
 
 def test_poll_follows_the_repository(start: Callable[..., RunningServer], tmp_path: Path) -> None:

@@ -92,11 +92,6 @@ def test_labels_are_served(server: RunningServer, digits: datasets.Dataset, mode
     assert 0.0 <= found[0].probability <= 1.0
 
 
-def test_every_batch_size_was_warmed_up(server: RunningServer) -> None:
-    for model in (*TRAINED, *SAME):
-        assert server.metric("quadriga_model_warm_up_seconds", model=model) > 0
-
-
 def test_metrics_tell_backends_apart(server: RunningServer, scores: dict[str, np.ndarray[Any, Any]]) -> None:
     for model, backend in zip(SAME, ("tensorflow", "keras", "torchscript", "onnx"), strict=True):
         labels = {"model": model, "backend": backend, "device": "cpu", "version": "1"}

@@ -40,8 +40,8 @@ class KerasBackend(Backend):
             raise ModelLoadError(f"parameter keras_backend is {runs_on!r}; expected one of {', '.join(KERAS_BACKENDS)}")
         os.environ["KERAS_BACKEND"] = self._runs_on = runs_on
         tensorflow_runtime.prepare(source)
-        if runs_on == "jax" and source.device == "cpu":
-            os.environ["JAX_PLATFORMS"] = "cpu"
+        if runs_on == "jax":
+            _prepare_jax(source)
         if runs_on != "tensorflow" and source.device.startswith("cuda:"):
             _show_only(int(source.device.partition(":")[2]))
 
@@ -208,6 +208,15 @@ def _compile_for_jax(model: Any, source: ModelSource) -> Function:  # noqa: ANN4
         return [np.asarray(output) for output in function(*inputs)]
 
     return run
+
+
+def _prepare_jax(source: ModelSource) -> None:
+    if source.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    # XLA has no setting for the size of its pool; it takes the number of processors, which it asks this variable for.
+    os.environ["NPROC"] = str(source.threads)
+    if source.threads == 1:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
 
 
 def _show_only(index: int) -> None:

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import click
 
+from quadriga.addresses import DEFAULT_GRPC_PORT, DEFAULT_HOST, join_address
 from quadriga_client import Client, QuadrigaClientError, RetryPolicy
 from quadriga_client.errors import DeadlineExceeded, Unavailable
 
-DEFAULT_URL: Final = "127.0.0.1:8001"
+DEFAULT_URL: Final = join_address(DEFAULT_HOST, DEFAULT_GRPC_PORT)
 DEFAULT_TIMEOUT: Final = 60.0
 #: Seconds to find out whether a server is there at all.
 _PROBE_SECONDS: Final = 5.0

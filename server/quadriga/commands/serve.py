@@ -2,30 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import click
 
 from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
-from quadriga.config import (
-    DEFAULT_DRAIN_SECONDS,
-    DEFAULT_GRPC_PORT,
-    DEFAULT_HTTP_PORT,
-    DEFAULT_POLL_SECONDS,
-    LogFormat,
-    LogLevel,
-    ModelControl,
-    ServerConfig,
-    Transport,
-)
+from quadriga.config import LogFormat, LogLevel, ModelControl, ServerConfig, Transport
 from quadriga.errors import ConfigError
 from quadriga.logs import configure_logging
 from quadriga.model_version import ModelVersion
 from quadriga.registry import ModelRegistry
 from quadriga.server import Addresses, Server
 from quadriga.specs import ANY, TensorSpec
+
+_DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
 
 
 @click.command(context_settings={"auto_envvar_prefix": "QUADRIGA", "show_default": True})
@@ -34,25 +27,35 @@ from quadriga.specs import ANY, TensorSpec
     "--repository", "repositories", multiple=True, type=click.Path(path_type=Path), envvar="QUADRIGA_REPOSITORY",
     help="Folder of models in Triton's layout. Repeatable.",
 )  # fmt: skip
-@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 is every one of this machine.")
-@click.option("--grpc-port", type=int, default=DEFAULT_GRPC_PORT, help="0 takes a free one.")
-@click.option("--http-port", type=int, default=DEFAULT_HTTP_PORT, help="0 takes a free one.")
+@click.option("--host", default=_DEFAULTS["host"], help="Address to listen on; 0.0.0.0 is every one of this machine.")
+@click.option("--grpc-port", type=int, default=_DEFAULTS["grpc_port"], help="0 takes a free one.")
+@click.option("--http-port", type=int, default=_DEFAULTS["http_port"], help="0 takes a free one.")
 @click.option(
-    "--model-control", type=click.Choice(get_args(ModelControl)), default="none",
+    "--model-control", type=click.Choice(get_args(ModelControl)), default=_DEFAULTS["model_control"],
     help="Whether models change after the start: never, as their files do, or only what --load-model names.",
 )  # fmt: skip
 @click.option(
     "--load-model", "load_models", multiple=True, envvar="QUADRIGA_LOAD_MODEL",
     help="With explicit control: a model to load, or '*'. Repeatable.",
 )  # fmt: skip
-@click.option("--poll-seconds", type=float, default=DEFAULT_POLL_SECONDS, help="Between two looks at the repositories.")
-@click.option("--transport", type=click.Choice(get_args(Transport)), default="auto", help="Which gRPC server to use.")
-@click.option("--log-format", type=click.Choice(get_args(LogFormat)), default="console", help="Of the log on stderr.")
 @click.option(
-    "--log-level", type=click.Choice(get_args(LogLevel)), default="info",
+    "--poll-seconds", type=float, default=_DEFAULTS["poll_seconds"], help="Between two looks at the repositories."
+)
+@click.option(
+    "--transport", type=click.Choice(get_args(Transport)), default=_DEFAULTS["transport"],
+    help="Which gRPC server to use.",
+)  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(get_args(LogFormat)), default=_DEFAULTS["log_format"],
+    help="Of the log on stderr.",
+)  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(get_args(LogLevel)), default=_DEFAULTS["log_level"],
     help="The least grave lines to show; debug shows what frameworks print in workers.",
 )  # fmt: skip
-@click.option("--drain-seconds", type=float, default=DEFAULT_DRAIN_SECONDS, help="For requests in hand at the stop.")
+@click.option(
+    "--drain-seconds", type=float, default=_DEFAULTS["drain_seconds"], help="For requests in hand at the stop."
+)
 def serve(**options: Any) -> None:  # noqa: ANN401 - click passes what the decorators above declare
     """Serve models from repositories, or single model FILES (.onnx, .keras, .pt, a SavedModel folder).
 

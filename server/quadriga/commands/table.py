@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 _STATE_STYLES = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow", "UNAVAILABLE": "red"}
 
@@ -49,7 +50,6 @@ def model_table(rows: Iterable[ModelRow]) -> Table:
     if with_reasons:
         table.add_column("REASON", overflow="fold")
     for row in rows:
-        style = _STATE_STYLES.get(row.state, "")
         cells = [
             row.model,
             row.version,
@@ -59,7 +59,8 @@ def model_table(rows: Iterable[ModelRow]) -> Table:
             row.inputs,
             row.outputs,
             "" if row.load_ms is None else f"{row.load_ms:.0f}",
-            f"[{style}]{row.state}[/{style}]" if style else row.state,
         ]
-        table.add_row(*cells, *([row.reason] if with_reasons else []))
+        # Text, since names and reasons may hold what rich would take for markup.
+        reason = [Text(row.reason)] if with_reasons else []
+        table.add_row(*map(Text, cells), Text(row.state, _STATE_STYLES.get(row.state, "")), *reason)
     return table

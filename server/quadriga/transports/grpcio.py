@@ -1,4 +1,4 @@
-"""The transport on grpcio's asyncio server: serves everything, TLS included. Server process."""
+"""The transport on grpcio's asyncio server. Server process."""
 
 import asyncio
 import logging
@@ -11,20 +11,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from quadriga.addresses import join_address, listen
-from quadriga.config import DEFAULT_MAX_MESSAGE_BYTES
 from quadriga.health import Health
 from quadriga.transports import Handler
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
 log = logging.getLogger("quadriga.grpc")
 
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", DEFAULT_MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", DEFAULT_MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Two servers on one port would share its calls at random: a port in use is an error instead.
     ("grpc.so_reuseport", 0),
 )
 _NS: Final = 1_000_000_000
+#: For the responses of the last calls on their way to their clients, when the server stops.
+LAST_RESPONSE_SECONDS: Final = 0.5
 
 
 class GrpcioCall:
@@ -79,6 +81,31 @@ class GrpcioCall:
             self._future.set_result(None)
 
 
+class CallsInHand:
+    """How many unary calls have begun and not ended, for a drain that waits for them and for nothing else."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        """Counts a call that arrived."""
+        if self._count == 0:
+            self._none.clear()
+        self._count += 1
+
+    def end(self) -> None:
+        """Counts its end."""
+        self._count -= 1
+        if self._count == 0:
+            self._none.set()
+
+    async def ended(self) -> None:
+        """Waits until none is in hand."""
+        await self._none.wait()
+
+
 class GrpcioTransport:
     """grpc.aio carrying the service, health and reflection."""
 
@@ -86,15 +113,11 @@ class GrpcioTransport:
         """Prepares a server for an address."""
         self._host = host
         self._port = port
+        self._calls = CallsInHand()
         self._server = grpc.aio.server(options=_OPTIONS)
         for service, methods in handlers.items():
-            self._server.add_generic_rpc_handlers((_generic_handler(service, methods),))
-        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
-        # Reflection looks every service up in one pool; health's own file is registered in protobuf's default one.
-        POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
-        names = (*handlers, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        POOL.AddSerializedFile(reflection._reflection_pb2.DESCRIPTOR.serialized_pb)
-        reflection.enable_server_reflection(names, self._server, pool=POOL)
+            self._server.add_generic_rpc_handlers((_generic_handler(service, methods, self._calls),))
+        add_standard_services(self._server, tuple(handlers), health)
 
     async def start(self) -> int:
         """See `Transport.start`."""
@@ -106,25 +129,45 @@ class GrpcioTransport:
 
     async def stop(self, grace_seconds: float) -> None:
         """See `Transport.stop`."""
-        await self._server.stop(grace_seconds)
+        stopping = asyncio.create_task(self._server.stop(grace_seconds))
+        ended = asyncio.create_task(self._calls.ended())
+        await asyncio.wait((stopping, ended), return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        # Streams that watch the health have no end of their own, and are no reason to wait.
+        await self._server.stop(min(grace_seconds, LAST_RESPONSE_SECONDS))
+        await stopping
 
 
-def _generic_handler(service: str, methods: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
+def _generic_handler(service: str, methods: Mapping[str, Handler], calls: CallsInHand) -> grpc.GenericRpcHandler:
     """The methods of a service, without (de)serialisers: messages stay bytes on this side of the seam."""
     table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler)) for name, handler in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls)) for name, handler in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, table)
 
 
-def _coroutine(handler: Handler) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def serve(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
-        call = GrpcioCall(request, context)
+        calls.begin()
         try:
-            handler(call)
-        except Exception:
-            log.exception("a handler failed; this is a bug")
-            call.fail("INTERNAL", "internal error; the server's log has more")
-        return await call.finished()
+            call = GrpcioCall(request, context)
+            try:
+                handler(call)
+            except Exception:
+                log.exception("a handler failed; this is a bug")
+                call.fail("INTERNAL", "internal error; the server's log has more")
+            return await call.finished()
+        finally:
+            calls.end()
 
     return serve
+
+
+def add_standard_services(server: grpc.aio.Server, services: tuple[str, ...], health: Health) -> None:
+    """Adds grpc.health.v1, and reflection that describes it and `services`."""
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    # Reflection looks every service up in one pool; health's own file is registered in protobuf's default one.
+    POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
+    POOL.AddSerializedFile(reflection._reflection_pb2.DESCRIPTOR.serialized_pb)
+    names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server, pool=POOL)

@@ -23,6 +23,6 @@ loaded model; it takes batches in order, one at a time, and knows nothing of req
 
 - `messages`, `channel`: what crosses the socket, and how. Both sides.
 - `slab`: shared memory in slots. Both sides.
-- `worker`, `supervisor`: server process.
+- `child`, `worker`, `supervisor`: server process.
 - `process`: worker.
 """

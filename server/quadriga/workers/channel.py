@@ -45,9 +45,12 @@ class Channel(Generic[Incoming]):
         """
         payload = self._encoder.encode(message)
         frame = _LENGTH.pack(len(payload)) + payload
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
-            sent = self.socket.sendmsg([frame], ancillary)
+            if descriptors:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+                sent = self.socket.sendmsg([frame], [rights])
+            else:
+                sent = self.socket.send(frame)
             if sent < len(frame):
                 self.socket.sendall(frame[sent:])
         except OSError as error:
@@ -79,6 +82,8 @@ class Channel(Generic[Incoming]):
     def _messages(self, chunk: bytes) -> list[Incoming]:
         if not chunk:
             raise ChannelClosed("the other side closed the stream")
+        if not self._unread and chunk.startswith(_LENGTH.pack(len(chunk) - _LENGTH.size & 0xFFFFFFFF)):
+            return [self._decode(memoryview(chunk)[_LENGTH.size :])]  # one whole message, as nearly always
         self._unread += chunk
         messages = []
         start = 0
@@ -87,10 +92,13 @@ class Channel(Generic[Incoming]):
             end = body + _LENGTH.unpack_from(self._unread, start)[0]
             if end > len(self._unread):
                 break
-            try:
-                messages.append(self._decoder.decode(bytes(self._unread[body:end])))
-            except msgspec.DecodeError as error:
-                raise ChannelClosed(f"the other side sent what is no message of its own: {error}") from error
+            messages.append(self._decode(bytes(self._unread[body:end])))
             start = end
         del self._unread[:start]
         return messages
+
+    def _decode(self, body: "bytes | memoryview[int]") -> Incoming:
+        try:
+            return self._decoder.decode(body)
+        except msgspec.DecodeError as error:
+            raise ChannelClosed(f"the other side sent what is no message of its own: {error}") from error

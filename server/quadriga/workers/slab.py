@@ -70,8 +70,12 @@ class Segment:
         else:
             with tempfile.TemporaryFile(prefix="quadriga-slab") as file:
                 descriptor = os.dup(file.fileno())
-        os.ftruncate(descriptor, mmap.PAGESIZE)
-        return cls(descriptor)
+        try:
+            os.ftruncate(descriptor, mmap.PAGESIZE)
+            return cls(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
 
     def grow(self, size: int) -> None:
         """Makes room for `size` bytes; for the segment's writer. Keeps the content."""
@@ -92,9 +96,10 @@ class Segment:
 
     def _map(self) -> None:
         # The old mapping is dropped, not closed: arrays may still look at it, and it goes with the last of them.
-        self.size = os.fstat(self.descriptor).st_size
-        self._mapping = mmap.mmap(self.descriptor, self.size)
-        self.view = memoryview(self._mapping)
+        size = os.fstat(self.descriptor).st_size
+        mapping = mmap.mmap(self.descriptor, size)
+        # Only now: where there is no memory for a larger mapping the segment stays as it was.
+        self.size, self._mapping, self.view = size, mapping, memoryview(mapping)
 
 
 class SlotState(enum.Enum):
@@ -148,8 +153,21 @@ class Slab:
     """The slots of one worker, in the server process."""
 
     def __init__(self, slots: int) -> None:
-        """Makes that many slots with small segments."""
-        self.slots = tuple(Slot(index, Segment.create(), Segment.create()) for index in range(slots))
+        """Makes that many slots with small segments.
+
+        Raises:
+            OSError: The process is short of memory or of file descriptors; nothing is left open.
+        """
+        segments: list[Segment] = []
+        try:
+            for _ in range(2 * slots):
+                segments.append(Segment.create())  # noqa: PERF401 - what was made before a failure is closed
+        except OSError:
+            for segment in segments:
+                segment.close()
+            raise
+        pairs = zip(segments[0::2], segments[1::2], strict=True)
+        self.slots = tuple(Slot(index, *pair) for index, pair in enumerate(pairs))
         self._free = list(reversed(self.slots))
 
     @property

@@ -137,7 +137,10 @@ class Supervisor(Generic[Work]):
             try:
                 await self._boot(name, load)
                 return
-            except BootFailure as failure:
-                log.warning("%s cannot be restarted: %s", name, failure)
+            except Exception as failure:
+                # Not only boot failures: a machine that is short of processes or descriptors for a while must not
+                # cost a model for good.
+                unexpected = not isinstance(failure, (BootFailure, OSError))
+                log.warning("%s cannot be restarted: %s", name, failure, exc_info=unexpected)
                 self._lifecycle.recovery_failed(f"its worker died and cannot be restarted: {failure}")
                 lived = 0.0

@@ -8,25 +8,20 @@ reports the process. All methods run on the event loop's thread.
 import asyncio
 import logging
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from quadriga.specs import ModelSpec, row_bytes
-from quadriga.workers.channel import Channel, ChannelClosed
-from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
+from quadriga.workers.channel import ChannelClosed
+from quadriga.workers.child import WorkerProcess
+from quadriga.workers.messages import BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch
 from quadriga.workers.slab import Slab, Slot, SlotState
 
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
 SLOTS: Final = 2
 STOP_SECONDS: Final = 5.0
-LAST_OUTPUT_SECONDS: Final = 1.0
-_LOG_TAIL_LINES: Final = 20
 
 log = logging.getLogger("quadriga.worker")
 Work = TypeVar("Work")
@@ -58,83 +53,21 @@ class Events(NamedTuple, Generic[Work]):
     lost: Callable[["Worker[Work]", str, list[Assigned[Work]]], None]
 
 
-class WorkerProcess:
-    """The child process with the pipe that carries what it prints; shared by both states of a worker."""
-
-    def __init__(self, name: str) -> None:
-        """Starts the process. `name` stands before each of its log lines."""
-        self.name = name
-        self.loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "quadriga.workers.process", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
-            )
-        ours.setblocking(False)
-        self.channel: Channel[FromWorker] = Channel(ours, FromWorker)
-        self.log_tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
-        self.output = asyncio.create_task(self._relay_output(), name=f"output of {name}")
-        self._reaped: asyncio.Task[str] | None = None
-
-    @property
-    def pid(self) -> int:
-        """The operating system's process id."""
-        return self.process.pid
-
-    async def ended(self, *, kill: bool) -> str:
-        """Waits until the process is gone, and says how it ended."""
-        if kill:
-            self.process.kill()
-        if self._reaped is None:
-            self._reaped = asyncio.create_task(self._reap())
-        return await asyncio.shield(self._reaped)
-
-    async def _reap(self) -> str:
-        status = await asyncio.to_thread(self.process.wait)
-        # A child that the framework left behind may hold the pipe open: what it says is not waited for.
-        await asyncio.wait((self.output,), timeout=LAST_OUTPUT_SECONDS)
-        self.output.cancel()
-        return f"exited with status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
-
-    async def _relay_output(self) -> None:
-        """Logs what the worker and its framework print, line by line, and keeps the last lines for the post-mortem."""
-        pipe = self.process.stdout
-        if pipe is None:
-            raise RuntimeError("the worker was started without a pipe")
-        reader = asyncio.StreamReader()
-        transport, _ = await self.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-        try:
-            while chunk := await reader.readline():
-                if line := chunk.decode(errors="replace").rstrip():
-                    self._relay(line)
-        finally:
-            transport.close()
-
-    def _relay(self, line: str) -> None:
-        """A worker's own record keeps its level; what a framework prints is for those who look for it."""
-        level = logging.DEBUG
-        if line.startswith(RELAY_MARK):
-            level_name, _, line = line.removeprefix(RELAY_MARK).partition(" ")
-            level = logging.getLevelNamesMapping().get(level_name, logging.INFO)
-        self.log_tail.append(line)
-        log.log(level, "%s: %s", self.name, line)
-
-    def last_words(self) -> str:
-        """The end of a sentence on how the process ended: the last line that it printed, if any."""
-        return f"; its last words: {self.log_tail[-1]}" if self.log_tail else ""
-
-
 class UnreadyWorker(Generic[Work]):
     """A worker that is loading its model."""
 
     def __init__(self, name: str, load: Load) -> None:
-        """Spawns the process and tells it what to load."""
-        self.process = WorkerProcess(name)
+        """Spawns the process and tells it what to load.
+
+        Raises:
+            OSError: The machine is short of processes, memory or file descriptors; nothing is left behind.
+        """
         self._slab = Slab(load.slots)
+        try:
+            self.process = WorkerProcess(name)
+        except OSError:
+            self._slab.close()
+            raise
         self._max_rows = max(load.max_batch_size, 1)
         self._answer: asyncio.Future[Loaded] = self.process.loop.create_future()
         self.process.loop.add_reader(self.process.channel.socket, self._receive)
@@ -142,20 +75,23 @@ class UnreadyWorker(Generic[Work]):
             self.process.channel.send(load, self._slab.descriptors)
         except ChannelClosed:
             self._fail_soon("it died before it was told what to load")
+        except UnicodeEncodeError:
+            self._answer.set_exception(BootFailure(f"the path {load.source.path!a} is not UTF-8; rename it"))
 
     async def wait_until_ready(self, events: Events[Work]) -> tuple["Worker[Work]", Loaded]:
         """The worker once it has loaded and warmed up its model.
 
         Raises:
             BootFailure: It cannot load the model, or died while it tried.
+            OSError: There is no memory for the largest batch.
         """
         try:
             loaded = await self._answer
+            self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
         except BaseException:
             await self.stop()
             raise
         self.process.loop.remove_reader(self.process.channel.socket)
-        self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
         return Worker(self.process, self._slab, loaded.spec, events), loaded
 
     async def stop(self) -> None:
@@ -299,14 +235,21 @@ class Worker(Generic[Work]):
                 log.error("%s sent %s out of turn and is replaced", self.name, message)
                 self._lose()
                 return
-            assigned = self._assigned.popleft()
-            if isinstance(message, BatchDone):
-                assigned.slot.state = SlotState.DRAINING
+            self._finish(self._assigned.popleft(), message)
+
+    def _finish(self, assigned: Assigned[Work], message: BatchDone | BatchFailed) -> None:
+        reason = message.reason if isinstance(message, BatchFailed) else ""
+        if isinstance(message, BatchDone):
+            try:
                 assigned.slot.outputs.follow(message.segment_size)
-                self._events.done(self, assigned, message)
+            except OSError as error:
+                reason = f"no memory to read the outputs of {message.segment_size} bytes: {error}"
             else:
-                self._slab.release(assigned.slot)
-                self._events.failed(self, assigned, message.reason)
+                assigned.slot.state = SlotState.DRAINING
+                self._events.done(self, assigned, message)
+                return
+        self._slab.release(assigned.slot)
+        self._events.failed(self, assigned, reason)
 
     def _is_next(self, slot: int) -> bool:
         """Whether an answer is for the oldest batch: a worker takes batches in order."""
@@ -321,9 +264,13 @@ class Worker(Generic[Work]):
         self._assigned.clear()
 
         async def report() -> None:
-            how = await self._process.ended(kill=True)
-            log.warning("%s died: %s%s", self.name, how, self._process.last_words())
-            self._events.lost(self, how, held)
+            how = "died"
+            try:
+                how = await self._process.ended(kill=True)
+            finally:
+                # Whatever went wrong above: the batches that it held have callers who wait.
+                log.warning("%s died: %s%s", self.name, how, self._process.last_words())
+                self._events.lost(self, how, held)
 
         self._reporting = asyncio.create_task(report())
 

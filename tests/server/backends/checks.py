@@ -21,11 +21,12 @@ from quadriga.specs import ModelSpec, TensorSpec
 
 SIZES = (1, 3, 8)
 #: Backends that are checked with parameters.
-VARIANTS = {"keras_on_torch": ("keras", {"keras_backend": "torch"})}
+VARIANTS = {f"keras_on_{runs_on}": ("keras", {"keras_backend": runs_on}) for runs_on in ("torch", "jax")}
 FRAMEWORKS = {
     "tensorflow": "tensorflow",
     "keras": "keras",
     "keras_on_torch": "torch",
+    "keras_on_jax": "jax",
     "torchscript": "torch",
     "onnx": "onnxruntime",
 }
@@ -178,6 +179,7 @@ OWN: dict[str, Callable[[Path], dict[str, Any]]] = {
     "tensorflow": of_tensorflow,
     "keras": partial(of_keras, "keras"),
     "keras_on_torch": partial(of_keras, "keras_on_torch"),
+    "keras_on_jax": partial(of_keras, "keras_on_jax"),
     "torchscript": of_torchscript,
     "onnx": of_onnx,
     "fake": lambda folder: {},

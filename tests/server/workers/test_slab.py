@@ -112,3 +112,41 @@ def test_nothing_is_left_open() -> None:
     gc.collect()
     assert set(os.listdir("/proc/self/fd")) == before
     assert "quadriga-slab" not in Path("/proc/self/maps").read_text()
+
+
+def test_a_segment_that_cannot_grow_stays_as_it_was(slab: Slab, monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = slab.lease()
+    size = slot.inputs.size
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr("quadriga.workers.slab.mmap.mmap", no_memory)
+        with pytest.raises(OSError, match="no memory"):
+            slot.inputs.grow(10 * size)
+    assert slot.inputs.size == len(slot.inputs.view) == size
+    slot.inputs.grow(10 * size)
+    assert slot.inputs.size == len(slot.inputs.view) >= 10 * size
+
+
+def test_a_slab_that_cannot_be_made_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_segments() -> int:
+        links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+        return sum("quadriga-slab" in link for link in links)
+
+    before = open_segments()
+    real = Segment.create
+    made: list[Segment] = []
+
+    def create() -> Segment:
+        if len(made) == 3:
+            no_memory()
+        made.append(real())
+        return made[-1]
+
+    monkeypatch.setattr(Segment, "create", create)
+    with pytest.raises(OSError, match="no memory"):
+        Slab(2)
+    assert len(made) == 3
+    assert open_segments() == before
+
+
+def no_memory(*arguments: object) -> None:
+    raise OSError(12, "no memory")

@@ -1,6 +1,19 @@
-"""The back-off between restarts; the rest of supervision is shown by the system tests on real workers."""
+"""Back-off between restarts, and restarts that fail; on real workers supervision is shown by the system tests."""
 
-from quadriga.workers.supervisor import LONGEST_BACKOFF_SECONDS, SOUND_SECONDS, Backoff
+import asyncio
+from typing import Any
+
+import pytest
+
+from quadriga.backends.base import ModelSource
+from quadriga.specs import ModelSpec
+from quadriga.workers import supervisor
+from quadriga.workers.messages import Load, Loaded
+from quadriga.workers.supervisor import LONGEST_BACKOFF_SECONDS, SOUND_SECONDS, Backoff, Lifecycle, Supervisor
+from quadriga.workers.worker import Events
+
+LOAD = Load(backend="fake", source=ModelSource(path="model.fake"), slots=2, max_batch_size=1)
+LOADED = Loaded(spec=ModelSpec(inputs=(), outputs=(), batches=False), device="cpu", load_ns=1, warm_up_ns=1)
 
 
 def test_the_first_restart_is_immediate_and_further_ones_wait_longer() -> None:
@@ -20,3 +33,48 @@ def test_a_worker_that_lived_long_starts_anew() -> None:
         backoff.next_delay(0.0)
     assert backoff.next_delay(SOUND_SECONDS) == 0.0
     assert backoff.next_delay(1.0) == 0.5
+
+
+class StandInWorker:
+    """A worker that is up, without a process."""
+
+    name = "m/1"
+    pid = 1
+
+    async def stop(self) -> None:
+        """Nothing is there to stop."""
+
+
+def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[Exception] = []
+
+    class Boot:
+        def __init__(self, name: str, load: Load) -> None:
+            if failures:
+                raise failures.pop()
+
+        async def wait_until_ready(self, events: Events[Any]) -> tuple[StandInWorker, Loaded]:
+            return StandInWorker(), LOADED
+
+    monkeypatch.setattr(supervisor, "UnreadyWorker", Boot)
+    monkeypatch.setattr(Backoff, "next_delay", lambda self, lived: 0.0)
+    told: list[str] = []
+
+    async def scenario() -> int:
+        ready = asyncio.Queue[Any]()
+        lifecycle = Lifecycle[Any](
+            ready=ready.put_nowait, lost=lambda worker, how, held: None, recovery_failed=told.append
+        )
+        events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
+        watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle)
+        await watched.start()
+        worker = await ready.get()
+        failures.extend([RuntimeError("a bug"), OSError(24, "too many open files")])
+        watched._on_lost(worker, "killed by SIGKILL", [])
+        await asyncio.wait_for(ready.get(), 10)
+        await watched.stop()
+        return watched.restarts
+
+    assert asyncio.run(scenario()) == 3
+    assert any("too many open files" in text for text in told)
+    assert any("a bug" in text for text in told)

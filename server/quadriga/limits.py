@@ -1,0 +1,26 @@
+"""Checks of settings that the server's and the models' configuration share. Pure; runs in the server process."""
+
+from collections.abc import Collection
+
+from quadriga.errors import ConfigError
+
+
+def check_range(key: str, value: int, limits: tuple[int, int]) -> None:
+    """Makes sure that a number lies within its limits, both inclusive.
+
+    Raises:
+        ConfigError: It does not; beyond is a slip of the pen, not a wish.
+    """
+    low, high = limits
+    if not low <= value <= high:
+        raise ConfigError(f"{key} is {value}; expected {low} to {high}")
+
+
+def check_choice(key: str, value: str, choices: Collection[str]) -> None:
+    """Makes sure that a word is one of the known ones.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if value not in choices:
+        raise ConfigError(f"{key} is {value!r}; expected one of {', '.join(choices)}")

@@ -1,0 +1,290 @@
+"""Settings of one model, with their defaults and limits. Runs in the server process.
+
+Values only: `config_file` reads a model's settings from disk.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final, Literal, get_args
+
+from quadriga.errors import ConfigError
+from quadriga.limits import check_choice, check_range
+from quadriga.specs import ANY, ModelSpec, TensorSpec
+from quadriga_proto.model_config_pb2 import ModelConfig as ConfigMessage
+from quadriga_proto.model_config_pb2 import ModelInput, ModelInstanceGroup
+
+#: Rows per batch of a model whose file has a batch dimension and whose config gives no max_batch_size.
+DEFAULT_MAX_BATCH_SIZE: Final = 16
+#: Requests waiting per model.
+DEFAULT_MAX_QUEUE_SIZE: Final = 1024
+
+DeviceKind = Literal["auto", "cpu", "gpu"]
+VersionKind = Literal["latest", "all", "specific"]
+
+#: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
+_LIMITS: Final[dict[str, tuple[int, int]]] = {
+    "max_batch_size": (0, 65_536),
+    "max_queue_delay_microseconds": (0, 60_000_000),
+    "max_queue_size": (1, 1_000_000),
+    "default_timeout_microseconds": (0, 86_400_000_000),
+    "instance_group.count": (1, 256),
+    "instance_group.gpus": (0, 255),
+    "parameters.threads": (1, 1024),
+    "version_policy.latest.num_versions": (1, 2**31 - 1),
+    "version_policy.specific.versions": (1, 2**63 - 1),
+}
+
+
+def _check_limits(key: str, value: int) -> None:
+    check_range(key, value, _LIMITS[key])
+
+
+def _check_tensors(key: str, tensors: tuple[TensorSpec, ...]) -> None:
+    names = set()
+    for tensor in tensors:
+        if not tensor.name:
+            raise ConfigError(f"{key} has no name; expected the model's own name of it")
+        if tensor.name in names:
+            raise ConfigError(f"{key} {tensor.name!r} is declared twice")
+        names.add(tensor.name)
+        if any(size < 1 and size != ANY for size in tensor.shape):
+            raise ConfigError(
+                f"{key} {tensor.name!r} has dims {list(tensor.shape)}; expected sizes from 1, or -1 for any"
+            )
+
+
+def _check_inside(key: str, file_name: str) -> None:
+    path = PurePosixPath(file_name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ConfigError(f"{key} is {file_name!r}; expected a path inside the model's folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """How one model's requests are queued and joined.
+
+    Attributes:
+        max_batch_size: Rows per batch; 0: the model does not batch, one request per execution.
+        max_queue_delay_us: Longest wait of a batch's first request for others to join.
+        max_queue_size: Requests that may wait; one more is refused.
+        default_timeout_us: Longest wait in the queue; 0: none.
+    """
+
+    max_batch_size: int
+    max_queue_delay_us: int = 0
+    max_queue_size: int = DEFAULT_MAX_QUEUE_SIZE
+    default_timeout_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceGroup:
+    """Workers that run one model.
+
+    Attributes:
+        kind: "auto" is a GPU where one is visible, else the CPU.
+        count: Workers on the CPU, or on each GPU.
+        gpus: Indices of the GPUs to use; empty: every visible one.
+    """
+
+    kind: DeviceKind = "auto"
+    count: int = 1
+    gpus: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("instance_group.kind", self.kind, get_args(DeviceKind))
+        _check_limits("instance_group.count", self.count)
+        for index in self.gpus:
+            _check_limits("instance_group.gpus", index)
+        if len(set(self.gpus)) != len(self.gpus):
+            raise ConfigError(f"instance_group.gpus is {list(self.gpus)}; expected each GPU once")
+        if self.gpus and self.kind == "cpu":
+            raise ConfigError(
+                f"instance_group.gpus is {list(self.gpus)} in a group of kind KIND_CPU; expected KIND_GPU"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPolicy:
+    """Which versions of a model are served.
+
+    Attributes:
+        kind: The `count` highest versions, all of them, or those in `versions`.
+        count: For "latest".
+        versions: For "specific".
+    """
+
+    kind: VersionKind = "latest"
+    count: int = 1
+    versions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("version_policy", self.kind, get_args(VersionKind))
+        _check_limits("version_policy.latest.num_versions", self.count)
+        for version in self.versions:
+            _check_limits("version_policy.specific.versions", version)
+        if bool(self.versions) != (self.kind == "specific"):
+            raise ConfigError(
+                f"version_policy.specific.versions is {list(self.versions)} and the policy is {self.kind!r}; "
+                "expected versions with 'specific', and only there"
+            )
+
+    def choose(self, available: Iterable[int]) -> tuple[int, ...]:
+        """The versions to serve, ascending; with "specific" also those that are not in `available`."""
+        if self.kind == "specific":
+            return tuple(sorted(set(self.versions)))
+        ordered = sorted(available)
+        return tuple(ordered if self.kind == "all" else ordered[-self.count :])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Settings of one model.
+
+    Attributes:
+        name: Of the model, and of its folder.
+        backend: A key of `BACKENDS`, or "module:Class"; None: the file's format says.
+        file_name: Of the model's file, relative to the version's folder; None: "model" plus the format's suffix.
+        max_batch_size: Largest batch in rows; 0: the model does not batch; None: not given, the file decides.
+        inputs: As declared; one row's shape where `max_batch_size` is above 0, else the whole shape.
+        outputs: Likewise.
+        input_formats: Layouts declared for inputs (FORMAT_NHWC, FORMAT_NCHW), by input name.
+        max_queue_delay_us: See `BatchPolicy`; likewise the next two.
+        allow_timeout_override: Only shown, to clients that read a Triton configuration: a request's `timeout` counts
+            in any case.
+        instance_groups: At least one.
+        threads: Threads that one inference may use (`parameters["threads"]`); None: not given.
+        parameters: For the backend; without those that have a field here.
+        label_files: Label file by output name, relative to the model's folder.
+        versions: Which versions are served.
+
+    Raises:
+        ConfigError: A value is out of range; names the key, what came and what was expected.
+    """
+
+    name: str
+    backend: str | None = None
+    file_name: str | None = None
+    max_batch_size: int | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    input_formats: Mapping[str, str] = field(default_factory=dict)
+    max_queue_delay_us: int = 0
+    max_queue_size: int = DEFAULT_MAX_QUEUE_SIZE
+    default_timeout_us: int = 0
+    allow_timeout_override: bool = False
+    instance_groups: tuple[InstanceGroup, ...] = (InstanceGroup(),)
+    threads: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    label_files: Mapping[str, str] = field(default_factory=dict)
+    versions: VersionPolicy = VersionPolicy()
+
+    def __post_init__(self) -> None:
+        if self.max_batch_size is not None:
+            _check_limits("max_batch_size", self.max_batch_size)
+        _check_limits("max_queue_delay_microseconds", self.max_queue_delay_us)
+        _check_limits("max_queue_size", self.max_queue_size)
+        _check_limits("default_timeout_microseconds", self.default_timeout_us)
+        if self.threads is not None:
+            _check_limits("parameters.threads", self.threads)
+        if not self.instance_groups:
+            raise ConfigError("instance_group is empty; expected at least one group")
+        _check_tensors("input", self.inputs)
+        _check_tensors("output", self.outputs)
+        if self.file_name is not None:
+            _check_inside("default_model_filename", self.file_name)
+        for file_name in self.label_files.values():
+            _check_inside("label_filename", file_name)
+
+    @property
+    def batches(self) -> bool | None:
+        """Whether the config says that the first dimension is rows; None: it does not say."""
+        return None if self.max_batch_size is None else self.max_batch_size > 0
+
+    def batch_policy(self, spec: ModelSpec) -> BatchPolicy:
+        """What the scheduler runs with, once the file's contract is known.
+
+        `max_batch_size` of the answer is above 0 exactly when `spec.batches`.
+
+        Raises:
+            ConfigError: `max_batch_size` contradicts the file.
+        """
+        if self.batches is not None and self.batches != spec.batches:
+            found = "has" if spec.batches else "has no"
+            raise ConfigError(
+                f"max_batch_size is {self.max_batch_size}, but the model of {self.name!r} {found} batch dimension; "
+                f"leave max_batch_size out, or set it {'above 0' if spec.batches else 'to 0'}"
+            )
+        default = DEFAULT_MAX_BATCH_SIZE if spec.batches else 0
+        return BatchPolicy(
+            max_batch_size=default if self.max_batch_size is None else self.max_batch_size,
+            max_queue_delay_us=self.max_queue_delay_us if spec.batches else 0,
+            max_queue_size=self.max_queue_size,
+            default_timeout_us=self.default_timeout_us,
+        )
+
+    def to_message(self, spec: ModelSpec | None, platform: str) -> ConfigMessage:
+        """The configuration in force, defaults filled in: what the ModelConfig rpc answers.
+
+        Args:
+            spec: The loaded file's contract; None: not loaded, so what the config declares is shown instead.
+            platform: As the protocol names the file's format.
+        """
+        declared = ModelSpec(inputs=self.inputs, outputs=self.outputs, batches=bool(self.batches))
+        tensors = declared if spec is None else spec
+        policy = self.batch_policy(tensors)
+        message = ConfigMessage(
+            name=self.name,
+            platform=platform,
+            backend=self.backend or "",
+            max_batch_size=policy.max_batch_size,
+            default_model_filename=self.file_name or "",
+        )
+        for tensor in tensors.inputs:
+            layout = ModelInput.Format.Value(self.input_formats.get(tensor.name, "FORMAT_NONE"))
+            message.input.add(name=tensor.name, data_type=_data_type(tensor), format=layout, dims=tensor.shape)
+        for tensor in tensors.outputs:
+            label_file = self.label_files.get(tensor.name, "")
+            message.output.add(
+                name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape, label_filename=label_file
+            )
+        self._write_versions(message)
+        self._write_scheduling(message, policy)
+        return message
+
+    def _write_versions(self, message: ConfigMessage) -> None:
+        match self.versions.kind:
+            case "latest":
+                message.version_policy.latest.num_versions = self.versions.count
+            case "all":
+                message.version_policy.all.SetInParent()
+            case "specific":
+                message.version_policy.specific.versions.extend(self.versions.versions)
+
+    def _write_scheduling(self, message: ConfigMessage, policy: BatchPolicy) -> None:
+        batching = message.dynamic_batching
+        batching.max_queue_delay_microseconds = policy.max_queue_delay_us
+        batching.default_queue_policy.max_queue_size = policy.max_queue_size
+        batching.default_queue_policy.default_timeout_microseconds = policy.default_timeout_us
+        batching.default_queue_policy.allow_timeout_override = self.allow_timeout_override
+        for group in self.instance_groups:
+            kind = ModelInstanceGroup.Kind.Value(f"KIND_{group.kind.upper()}")
+            message.instance_group.add(kind=kind, count=group.count, gpus=group.gpus)
+        for key, value in self.parameters.items():
+            message.parameters[key].string_value = value
+        if self.threads is not None:
+            message.parameters["threads"].string_value = str(self.threads)
+
+
+def default_threads(instances: int, cores: int) -> int:
+    """Threads of one inference where the config gives none: half the cores stay with the server and other models.
+
+    Args:
+        instances: Workers that run the model.
+        cores: Of the machine.
+    """
+    return max(1, cores // 2 // instances)
+
+
+def _data_type(tensor: TensorSpec) -> str:
+    return "TYPE_STRING" if tensor.datatype == "BYTES" else f"TYPE_{tensor.datatype}"
