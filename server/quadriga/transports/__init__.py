@@ -6,9 +6,11 @@ keeps to itself, so another transport can be added without touching the service.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Protocol
 
 from quadriga.config import ServerConfig
+from quadriga.errors import ConfigError
 from quadriga.health import Health
 
 
@@ -65,7 +67,22 @@ def make_transport(config: ServerConfig, handlers: Mapping[str, Mapping[str, Han
         config: Address and choice.
         handlers: By service name, by method name.
         health: Served beside them as grpc.health.v1.
+
+    Raises:
+        ConfigError: The transport that was asked for is not installed.
     """
+    chosen = config.transport
+    installed = find_spec("pygrpc_native") is not None
+    if chosen == "auto":
+        chosen = "native" if installed else "grpcio"
+    if chosen == "native":
+        if not installed:
+            raise ConfigError(
+                "transport is 'native', which is not installed: pip install 'quadriga[fast]', or use grpcio"
+            )
+        from quadriga.transports.native import NativeTransport
+
+        return NativeTransport(config.host, config.grpc_port, handlers, health)
     from quadriga.transports.grpcio import GrpcioTransport
 
     return GrpcioTransport(config.host, config.grpc_port, handlers, health)

@@ -1,0 +1,173 @@
+"""The transport on pygrpc-native: HTTP/2 and gRPC run in Rust threads, outside the interpreter's lock. Server process.
+
+    Rust threads    frames, flow control, deadlines, cancellation
+    this thread     one: waits for calls, and wakes the event loop once for all that came together
+    event loop      answers each call by its number
+
+Unary methods of the service run here; all else (health and its streams, reflection, methods that are not served) goes
+to a grpcio server behind it, on a Unix socket that this process alone knows. No TLS: that is grpcio's.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import grpc
+from pygrpc_native import EVENT_CALL, NativeGrpcFront
+
+from quadriga.addresses import join_address, listen
+from quadriga.errors import ShuttingDown
+from quadriga.health import Health
+from quadriga.transports import Handler
+from quadriga.transports.grpcio import add_standard_services
+
+log = logging.getLogger("quadriga.grpc")
+
+#: Calls that the event loop is handed at a time.
+MOST_CALLS: Final = 64
+#: One is enough for what two cores' worth of Python can answer; more would take those cores.
+IO_THREADS: Final = 1
+_CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
+_NS: Final = 1_000_000_000
+
+_Metadata = Sequence[tuple[str, str | bytes]]
+_Details = tuple[_Metadata, str, float | None]
+_Event = tuple[int, int, int, bytes | None, bytes | str | None, _Details | None]
+
+
+class NativeCall:
+    """A call that waits for its answer in Rust, known there by a number."""
+
+    __slots__ = ("_details", "_id", "_transport", "cancelled", "expires_ns", "request")
+
+    def __init__(self, transport: "NativeTransport", id: int, request: bytes, details: _Details) -> None:
+        self.request = request
+        self.cancelled = False
+        self._transport = transport
+        self._id = id
+        self._details = details
+        remaining = details[2]
+        self.expires_ns = 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
+
+    def metadata(self) -> Mapping[str, str]:
+        """See `Call.metadata`."""
+        return {key: value for key, value in self._details[0] if isinstance(value, str)}
+
+    def respond(self, response: bytes) -> None:
+        """See `Call.respond`."""
+        self._transport.respond(self._id, response)
+
+    def fail(self, code: str, message: str, trailers: Mapping[str, str] | None = None) -> None:
+        """See `Call.fail`."""
+        self._transport.fail(self._id, code, message, trailers)
+
+
+class NativeTransport:
+    """The Rust server carrying the service, and grpcio behind it for all else."""
+
+    def __init__(self, host: str, port: int, handlers: Mapping[str, Mapping[str, Handler]], health: Health) -> None:
+        """Prepares a server for an address."""
+        self._host = host
+        self._port = port
+        methods = {
+            f"/{service}/{name}": handler for service, table in handlers.items() for name, handler in table.items()
+        }
+        self._paths = list(methods)
+        self._handlers = list(methods.values())
+        self._fallback = grpc.aio.server()
+        add_standard_services(self._fallback, tuple(handlers), health)
+        self._front: NativeGrpcFront | None = None
+        self._calls: dict[int, NativeCall] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._closing = asyncio.Lock()
+
+    async def start(self) -> int:
+        """See `Transport.start`."""
+        with listen(self._host, self._port, "--grpc-port") as probe:
+            address = probe.getsockname()
+        front = NativeGrpcFront(
+            join_address(address[0], self._port),
+            [(path, False) for path in self._paths],
+            io_threads=IO_THREADS,
+            call_details=True,
+        )
+        # An abstract name: no file that could be left behind, and none that another program could guess.
+        name = f"quadriga-{os.getpid()}-{secrets.token_hex(16)}"
+        self._fallback.add_insecure_port(f"unix-abstract:{name}")
+        await self._fallback.start()
+        front.set_fallback(f"\0{name}")
+        front.start()
+        self._front = front
+        receive = (front, asyncio.get_running_loop())
+        threading.Thread(target=self._receive, args=receive, name="quadriga-calls", daemon=True).start()
+        return front.bound_port
+
+    async def stop(self, grace_seconds: float) -> None:
+        """See `Transport.stop`."""
+        self._stopping = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._idle.wait()
+        for call in list(self._calls.values()):
+            call.fail(ShuttingDown.code, "the server stopped before the request was answered")
+        async with self._closing:
+            if self._front is not None:
+                await self._fallback.stop(0)
+                await asyncio.to_thread(self._front.close)
+                self._front = None
+
+    def respond(self, call_id: int, response: bytes) -> None:
+        """Answers a call, unless its caller has gone."""
+        if call_id in self._calls and self._front is not None:
+            self._front.respond(call_id, response)
+            self._end(call_id)
+
+    def fail(self, call_id: int, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
+        """Ends a call with a status, unless its caller has gone."""
+        if call_id in self._calls and self._front is not None:
+            self._front.fail(call_id, _CODES[code], message, list(trailers.items()) if trailers else None)
+            self._end(call_id)
+
+    def _end(self, call_id: int) -> None:
+        del self._calls[call_id]
+        if not self._calls:
+            self._idle.set()
+
+    def _receive(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
+        """Hands calls to the event loop; in a thread of its own, until the front is closed."""
+        while (events := front.recv_batch_details(MOST_CALLS)) is not None:
+            try:
+                loop.call_soon_threadsafe(self._take, events)
+            except RuntimeError:  # the loop was closed without a stop
+                return
+
+    def _take(self, events: Sequence[_Event]) -> None:
+        for kind, call_id, method, request, _, details in events:
+            if kind != EVENT_CALL or request is None or details is None:
+                self._cancel(call_id)
+                continue
+            call = self._calls[call_id] = NativeCall(self, call_id, request, details)
+            self._idle.clear()
+            if self._stopping:
+                call.fail(ShuttingDown.code, "the server is shutting down and takes no new requests")
+                continue
+            try:
+                self._handlers[method](call)
+            except Exception:
+                log.exception("a handler failed; this is a bug")
+                call.fail("INTERNAL", "internal error; the server's log has more")
+
+    def _cancel(self, call_id: int) -> None:
+        """The caller has gone, or its deadline has passed."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.cancelled = True
+            self._end(call_id)
