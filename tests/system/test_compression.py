@@ -1,7 +1,6 @@
 """Compressed requests: what both transports take, and the one difference between them."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import numpy as np

@@ -66,7 +66,8 @@ def test_requests_in_hand_end_before_the_server_does(start: Callable[..., Runnin
 
 
 def test_large_responses_on_their_way_arrive_whole(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "echo", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "sleep_ms": 200})
+    behaviour = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "sleep_ms": 200}
+    write_fake(tmp_path, "echo", behaviour, "max_batch_size = 1")
     server = start("--repository", str(tmp_path))
     array = np.random.default_rng(0).random((1, 8_000_000), np.float32)
     request = infer_request("echo", x=array).SerializeToString()
