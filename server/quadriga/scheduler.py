@@ -36,6 +36,9 @@ log = logging.getLogger("quadriga.scheduler")
 
 #: How often a batch may be the one that was running when its worker died.
 MAX_ATTEMPTS: Final = 2
+#: How exactly deadlines are kept in the queue. Each look goes through the whole queue, and thousands of requests may
+#: have as many deadlines.
+EXPIRY_STEP_NS: Final = 1_000_000
 _NS: Final = 1_000_000_000
 
 
@@ -60,6 +63,7 @@ class Scheduler:
         self._dispatching = False
         self._due_timer: asyncio.TimerHandle | None = None
         self._expiry_timer: asyncio.TimerHandle | None = None
+        self._expiry_due = 0
         self._idle: asyncio.Event | None = None
 
     @property
@@ -283,12 +287,13 @@ class Scheduler:
 
     def _watch_expiry(self, expires_ns: int, now: int) -> None:
         """Makes sure that a deadline is noticed while all workers are busy or away."""
-        delay = max(expires_ns - now, 0) / _NS
+        due = max(expires_ns, now + EXPIRY_STEP_NS)
         if self._expiry_timer is not None:
-            if self._expiry_timer.when() <= self._loop.time() + delay:
+            if self._expiry_due <= due:
                 return
             self._expiry_timer.cancel()
-        self._expiry_timer = self._loop.call_later(delay, self._expire)
+        self._expiry_due = due
+        self._expiry_timer = self._loop.call_later((due - now) / _NS, self._expire)
 
     def _expire(self) -> None:
         if self._expiry_timer is not None:
