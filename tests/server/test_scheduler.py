@@ -281,3 +281,17 @@ async def test_drained_waits_for_the_last_answer() -> None:
     worker.finish()
     await turn()
     assert drained.done()
+
+
+def test_deadlines_that_have_passed_already_are_kept_under_uvloop() -> None:
+    async def scenario() -> list[str]:
+        scheduler = make()
+        now = time.monotonic_ns()
+        callers = [submit(scheduler, expires_ns=expires) for expires in (now - 1, now, now + 1)]
+        while any(caller.open for caller in callers):
+            await asyncio.sleep(0.001)
+        return [type(caller.error).__name__ for caller in callers]
+
+    # Its timers are of two kinds, by how soon they are due.
+    with asyncio.Runner(loop_factory=pytest.importorskip("uvloop").new_event_loop) as runner:
+        assert runner.run(asyncio.wait_for(scenario(), 10)) == ["DeadlineExceeded"] * 3
