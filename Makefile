@@ -47,8 +47,8 @@ format: install  ## Let ruff mend formatting and imports.
 proto: install  ## Regenerate the protobuf stubs.
 	$(BIN)/python proto/generate.py
 
-bench: models  ## Measure served against bare framework, per backend.
-	$(BIN)/python benchmarks/served_vs_bare.py $(ARGS)
+bench: models  ## Measure: served beside bare, concurrency, open loop, big tensors, memory. ARGS="--only onnx" runs one.
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)
