@@ -14,6 +14,7 @@ _PORTS: Final = (0, 65_535)
 
 ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "native", "grpcio"]
+Templates = Literal["on", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -32,6 +33,7 @@ class ServerConfig:
         load_models: With explicit control, the models to load at the start; "*" is all of them.
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.
+        templates: Whether processes with an imported framework are kept, from which workers are forked.
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
         drain_seconds: How long the requests in hand may take when the server stops.
@@ -49,6 +51,7 @@ class ServerConfig:
     load_models: tuple[str, ...] = ()
     poll_seconds: float = DEFAULT_POLL_SECONDS
     transport: Transport = "auto"
+    templates: Templates = "on"
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
@@ -62,6 +65,7 @@ class ServerConfig:
             raise ConfigError(f"grpc_port and http_port are both {self.grpc_port}; expected two different ports")
         check_choice("model_control", self.model_control, get_args(ModelControl))
         check_choice("transport", self.transport, get_args(Transport))
+        check_choice("templates", self.templates, get_args(Templates))
         check_choice("log_format", self.log_format, get_args(LogFormat))
         check_choice("log_level", self.log_level, get_args(LogLevel))
         if not 0 < self.poll_seconds < float("inf"):

@@ -25,6 +25,7 @@ from quadriga.repository import ModelFiles, scan
 from quadriga.service import InferenceService
 from quadriga.transports import make_transport
 from quadriga.web import WebServer
+from quadriga.workers.templates import TEMPLATES
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
 log = logging.getLogger("quadriga.server")
@@ -55,6 +56,7 @@ class Server:
             ConfigError: A repository or model file cannot be used.
         """
         self.config = config
+        TEMPLATES.enabled = config.templates == "on"
         self._found = find_models(config)
         self._ready = False
         self._health = Health()

@@ -23,6 +23,7 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--load-model": ("load_models", "a b", ("a", "b")),
     "--poll-seconds": ("poll_seconds", "0.25", 0.25),
     "--transport": ("transport", "grpcio", "grpcio"),
+    "--templates": ("templates", "off", "off"),
     "--log-format": ("log_format", "json", "json"),
     "--log-level": ("log_level", "debug", "debug"),
     "--drain-seconds": ("drain_seconds", "2.5", 2.5),

@@ -63,6 +63,12 @@ class Backend(ABC):
     def prepare(self, source: ModelSource) -> None:  # noqa: B027 - most backends have nothing to prepare
         """Sets environment variables that the framework reads when it is imported. Called first."""
 
+    def import_framework(self) -> None:  # noqa: B027 - not every backend has a heavy one
+        """Imports the framework and does nothing with it. Called after `prepare`, in a process that forks workers.
+
+        Only backends that `workers.templates` lists are asked: no thread may be left running by the import.
+        """
+
     def cuda_devices(self) -> int:
         """How many GPUs the framework can use here. Called after `prepare`, and only for device "auto"."""
         return 0

@@ -10,7 +10,7 @@ import click
 
 from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
-from quadriga.config import LogFormat, LogLevel, ModelControl, ServerConfig, Transport
+from quadriga.config import LogFormat, LogLevel, ModelControl, ServerConfig, Templates, Transport
 from quadriga.errors import ConfigError
 from quadriga.logs import configure_logging
 from quadriga.model_version import ModelVersion
@@ -44,6 +44,10 @@ _DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
 @click.option(
     "--transport", type=click.Choice(get_args(Transport)), default=_DEFAULTS["transport"],
     help="Which gRPC server to use.",
+)  # fmt: skip
+@click.option(
+    "--templates", type=click.Choice(get_args(Templates)), default=_DEFAULTS["templates"],
+    help="Keep processes with a framework imported, for workers that start in a fraction of the time.",
 )  # fmt: skip
 @click.option(
     "--log-format", type=click.Choice(get_args(LogFormat)), default=_DEFAULTS["log_format"],

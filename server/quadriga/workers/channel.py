@@ -1,7 +1,8 @@
 """Typed messages over a stream socket between the server process and a worker; both sides.
 
 A frame is a 4-byte little-endian length and that many bytes of MessagePack. A stream socket serves Linux and macOS
-alike, and one read may bring several messages. File descriptors travel once, with the first message.
+alike, and one read may bring several messages. File descriptors travel with the first byte of their message; the kernel
+ends a read behind a message that has some, so that one read never brings those of two.
 """
 
 import array
@@ -72,7 +73,12 @@ class Channel(Generic[Incoming]):
 
     def receive_with_descriptors(self, limit: int) -> tuple[list[Incoming], list[int]]:
         """Like `receive`, and up to `limit` file descriptors that came along; the caller owns them."""
-        chunk, descriptors, _, _ = socket.recv_fds(self.socket, _READ_BYTES, limit)
+        try:
+            chunk, descriptors, _, _ = socket.recv_fds(self.socket, _READ_BYTES, limit)
+        except BlockingIOError:
+            return [], []
+        except OSError as error:
+            raise ChannelClosed(f"cannot read: {error}") from error
         return self._messages(chunk), descriptors
 
     def close(self) -> None:

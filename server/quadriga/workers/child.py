@@ -1,4 +1,7 @@
-"""A worker's process as its parent sees it: how it is started, what it prints, how it ended. Server process."""
+"""A child process as the server sees it: how it is started, what it prints, how it ended. Server process.
+
+A worker is spawned, or forked by a template: then it is the template's child, and looks the same from here.
+"""
 
 import asyncio
 import logging
@@ -8,7 +11,9 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from typing import Final
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import IO, Final, Generic, Protocol, TypeVar
 
 from quadriga.workers.channel import Channel
 from quadriga.workers.messages import RELAY_MARK, FromWorker
@@ -18,8 +23,11 @@ LAST_OUTPUT_SECONDS: Final = 1.0
 LONGEST_LINE: Final = 4_096
 _LOG_TAIL_LINES: Final = 20
 _READ_BYTES: Final = 65_536
+#: How long a forked worker's status may come behind its end; it is lost with its template.
+_STATUS_SECONDS: Final = 2.0
 
 log = logging.getLogger("quadriga.worker")
+Incoming = TypeVar("Incoming")
 
 
 class LineSplitter:
@@ -39,57 +47,168 @@ class LineSplitter:
         return [text for line in lines if (text := line.decode(errors="replace").rstrip())]
 
 
-class WorkerProcess:
-    """The child process with the pipe that carries what it prints; shared by both states of a worker."""
+class Child(Protocol):
+    """A process that was started, in either way.
 
-    def __init__(self, name: str) -> None:
-        """Starts the process. `name` stands before each of its log lines.
+    Attributes:
+        pid: The operating system's process id.
+        end: Our end of its socket.
+        output: What it and its framework print.
+    """
+
+    pid: int
+    end: socket.socket
+    output: IO[bytes]
+
+    def kill(self) -> None:
+        """Sends SIGKILL, unless it is gone."""
+
+    async def wait(self) -> int | None:
+        """Waits for its end: its exit status, or a signal's number negated; None where nobody can tell."""
+
+    def death_watch(self) -> int | None:
+        """A descriptor of the caller's that is readable once it has ended; None where the system has none such."""
+
+
+class SpawnedChild:
+    """A `Child` that runs a module from its start."""
+
+    def __init__(self, module: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        """Starts `python -m MODULE DESCRIPTOR PARENT_PID ARGUMENTS`.
 
         Raises:
             OSError: The machine is short of processes or of file descriptors.
         """
-        self.name = name
-        self.loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        descriptor = theirs.fileno()
+        command = [sys.executable, "-P", "-m", module, str(descriptor), str(os.getpid()), *arguments]
         with theirs:
             try:
-                self.process = _spawn(theirs.fileno())
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[descriptor],
+                    env=env,
+                )
             except OSError:
-                ours.close()
+                self.end.close()
                 raise
-        ours.setblocking(False)
-        self.channel: Channel[FromWorker] = Channel(ours, FromWorker)
+        if self._process.stdout is None:
+            raise RuntimeError("the process was started without a pipe")
+        self.output: IO[bytes] = self._process.stdout
+        self.pid = self._process.pid
+
+    def kill(self) -> None:
+        """See `Child.kill`."""
+        self._process.kill()
+
+    async def wait(self) -> int | None:
+        """See `Child.wait`."""
+        return await asyncio.to_thread(self._process.wait)
+
+    def death_watch(self) -> int | None:
+        """See `Child.death_watch`."""
+        return os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+
+
+class ForkedChild:
+    """A `Child` that a template forked, and reaps.
+
+    Attributes:
+        status: Set by whoever listens to the template.
+    """
+
+    def __init__(self, pid: int, pidfd: int, end: socket.socket, output: IO[bytes]) -> None:
+        """Takes the descriptors over."""
+        self.pid = pid
+        self.end = end
+        self.output = output
+        self.status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._pidfd: int | None = pidfd
+
+    def kill(self) -> None:
+        """See `Child.kill`."""
+        if self._pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def wait(self) -> int | None:
+        """See `Child.wait`; to be called once."""
+        loop = asyncio.get_running_loop()
+        if self._pidfd is not None:
+            gone = asyncio.Event()
+            loop.add_reader(self._pidfd, gone.set)
+            try:
+                await gone.wait()
+            finally:
+                loop.remove_reader(self._pidfd)
+                os.close(self._pidfd)
+                self._pidfd = None
+        await asyncio.wait((self.status,), timeout=_STATUS_SECONDS)
+        return self.status.result() if self.status.done() else None
+
+    def death_watch(self) -> int | None:
+        """See `Child.death_watch`."""
+        return None if self._pidfd is None else os.dup(self._pidfd)
+
+    def discard(self) -> None:
+        """Kills a child that nobody wants any more; its template reaps it."""
+        self.kill()
+        self.end.close()
+        self.output.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+
+
+class ChildProcess(Generic[Incoming]):
+    """A child process with its channel and the pipe that carries what it prints."""
+
+    def __init__(self, name: str, child: Child, incoming: object) -> None:
+        """Takes the child over. `name` stands before each of its log lines; `incoming` is what its channel brings."""
+        self.name = name
+        self.loop = asyncio.get_running_loop()
+        child.end.setblocking(False)
+        self.channel: Channel[Incoming] = Channel(child.end, incoming)
         self.log_tail: deque[str] = deque(maxlen=_LOG_TAIL_LINES)
         self.output = asyncio.create_task(self._relay_output(), name=f"output of {name}")
+        self._child = child
         self._reaped: asyncio.Task[str] | None = None
 
     @property
     def pid(self) -> int:
         """The operating system's process id."""
-        return self.process.pid
+        return self._child.pid
+
+    def death_watch(self) -> int | None:
+        """See `Child.death_watch`."""
+        return self._child.death_watch()
 
     async def ended(self, *, kill: bool) -> str:
         """Waits until the process is gone, and says how it ended."""
         if kill:
-            self.process.kill()
+            self._child.kill()
         if self._reaped is None:
             self._reaped = asyncio.create_task(self._reap())
         return await asyncio.shield(self._reaped)
 
     async def _reap(self) -> str:
-        status = await asyncio.to_thread(self.process.wait)
+        status = await self._child.wait()
         # A child that the framework left behind may hold the pipe open: what it says is not waited for.
         await asyncio.wait((self.output,), timeout=LAST_OUTPUT_SECONDS)
         self.output.cancel()
+        if status is None:
+            return "ended with its template"
         return f"exited with status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"
 
     async def _relay_output(self) -> None:
         """Logs what the worker and its framework print, line by line, and keeps the last lines for the post-mortem."""
-        pipe = self.process.stdout
-        if pipe is None:
-            raise RuntimeError("the worker was started without a pipe")
         reader = asyncio.StreamReader()
-        transport, _ = await self.loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        transport, _ = await self.loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._child.output
+        )
         try:
             splitter = LineSplitter()
             while chunk := await reader.read(_READ_BYTES):
@@ -114,11 +233,13 @@ class WorkerProcess:
         return f"; its last words: {self.log_tail[-1]}" if self.log_tail else ""
 
 
-def _spawn(descriptor: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "quadriga.workers.process", str(descriptor), str(os.getpid())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[descriptor],
-    )
+WorkerProcess = ChildProcess[FromWorker]
+
+
+def spawn_worker() -> Child:
+    """Starts a worker that imports its framework itself.
+
+    Raises:
+        OSError: The machine is short of processes or of file descriptors.
+    """
+    return SpawnedChild("quadriga.workers.process")

@@ -1,10 +1,14 @@
-"""What crosses the socket between the server process and a worker; both sides.
+"""What crosses the socket between the server process and a worker, or a template of workers; both sides.
 
 Every message is a tagged msgspec Struct in MessagePack: typed, validated when it is read, and unable to carry code.
 Tensors do not travel here but through the slab; a `Region` says where one lies.
 
     server -> worker   Load (first, once, with the slab's file descriptors), RunBatch
     worker -> server   Loaded or LoadFailed (once), BatchDone or BatchFailed (one per RunBatch, in order)
+
+    server -> template   Prepare (first, once), Fork (each with a worker's socket and output pipe)
+    template -> server   Prepared or Useless (once), Forked (with a pidfd) or ForkFailed (one per Fork, in order),
+                         Exited (one per Forked)
 
 The end needs no message: a worker that reads the end of the stream finishes its batch and exits, and a server that
 reads it knows that the worker is gone.
@@ -116,5 +120,57 @@ class BatchFailed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Become the template of a backend's workers: import its framework, run nothing, and answer.
+
+    Attributes:
+        backend: See `Load`.
+        source: What `Backend.prepare` is to set the environment for; nothing is loaded from it.
+    """
+
+    backend: str
+    source: ModelSource
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """Fork a worker; its end of a socket and the write end of its output pipe come along, in this order."""
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """The template can fork."""
+
+
+class Useless(msgspec.Struct, frozen=True, tag=True):
+    """Workers cannot be forked safely from this template, which ends; so would any other like it."""
+
+    reason: str
+
+
+class Forked(msgspec.Struct, frozen=True, tag=True):
+    """A worker was forked; a pidfd of it comes along."""
+
+    pid: int
+
+
+class ForkFailed(msgspec.Struct, frozen=True, tag=True):
+    """The machine is short of processes or memory."""
+
+    reason: str
+
+
+class Exited(msgspec.Struct, frozen=True, tag=True):
+    """A forked worker ended.
+
+    Attributes:
+        pid: Its process id, which may now be given to another.
+        status: Its exit status, or the number of the signal that killed it, negated.
+    """
+
+    pid: int
+    status: int
+
+
 ToWorker = Load | RunBatch
 FromWorker = Loaded | LoadFailed | BatchDone | BatchFailed
+ToTemplate = Prepare | Fork
+FromTemplate = Prepared | Useless | Forked | ForkFailed | Exited

@@ -1,7 +1,7 @@
 """The worker: loads one model and runs the batches that its socket names, until the socket ends. Runs in a worker.
 
-Started by `worker.spawn` as `python -P -m quadriga.workers.process DESCRIPTOR PARENT_PID`. It must not import grpc,
-prometheus_client or the service: a worker's memory is the framework and the model.
+Started by `child.spawn` as `python -P -m quadriga.workers.process DESCRIPTOR PARENT_PID`, or forked by a `template`. It
+must not import grpc, prometheus_client or the service: a worker's memory is the framework and the model.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -46,17 +46,26 @@ def configure_logging() -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs a worker to its end; never returns normally."""
+    """Runs a worker to its end; never returns."""
     descriptor, parent = int(arguments[0]), int(arguments[1])
+    run(enter(descriptor, parent))
+
+
+def enter(descriptor: int, parent: int) -> socket.socket:
+    """Makes a process just started one that lives and ends with its parent; its end of the socket."""
     # Whoever stops the server may signal the whole group; when a worker ends is the server's decision alone.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
     os.set_inheritable(descriptor, False)
     configure_logging()
-    channel: Channel[ToWorker] = Channel(socket.socket(fileno=descriptor), ToWorker)
+    return socket.socket(fileno=descriptor)
+
+
+def run(end: socket.socket) -> NoReturn:
+    """Serves the other end of the socket until it closes, and ends the process."""
     try:
-        serve(channel)
+        serve(Channel(end, ToWorker))
     except ChannelClosed:
         pass  # the server wants no more batches, or is gone: both are the end
     except BaseException:
@@ -76,7 +85,7 @@ def die_with(parent: int) -> None:
         leave(0)
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """Ends the process without running the frameworks' exit handlers, which are slow and at times crash."""
     logging.shutdown()
     sys.stdout.flush()

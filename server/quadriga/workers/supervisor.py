@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from quadriga.workers.messages import Load, Loaded
+from quadriga.workers.templates import TEMPLATES
 from quadriga.workers.worker import Assigned, BootFailure, Events, UnreadyWorker, Worker
 
 log = logging.getLogger("quadriga.supervisor")
@@ -73,6 +74,7 @@ class Supervisor(Generic[Work]):
         self._backoffs = {worker: Backoff() for worker in self._names}
         self._recoveries: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._lease = TEMPLATES.lease(loads)
 
     @property
     def workers(self) -> list[Worker[Work]]:
@@ -85,6 +87,7 @@ class Supervisor(Generic[Work]):
         Raises:
             BootFailure: One of them cannot load the model; the others are stopped.
         """
+        self._lease.hold()
         try:
             async with asyncio.TaskGroup() as boots:
                 tasks = [
@@ -107,14 +110,17 @@ class Supervisor(Generic[Work]):
         workers = self.workers
         self._workers.clear()
         await asyncio.gather(*self._recoveries, *(worker.stop() for worker in workers), return_exceptions=True)
+        await self._lease.release()
 
     async def _boot(self, name: str, load: Load) -> Loaded:
-        unready: UnreadyWorker[Work] = UnreadyWorker(name, load)
-        worker, loaded = await unready.wait_until_ready(self._events)
+        with TEMPLATES.boot():
+            unready: UnreadyWorker[Work] = UnreadyWorker(name, load, await TEMPLATES.fork(load))
+            worker, loaded = await unready.wait_until_ready(self._events)
         self._workers[name] = worker
         self._ready_since[name] = time.monotonic()
         log.info("%s is ready: pid %d, loaded in %.0f ms", name, worker.pid, loaded.load_ns / 1e6)
         self._lifecycle.ready(worker)
+        TEMPLATES.want(load, loaded.device)
         return loaded
 
     def _on_lost(self, worker: Worker[Work], how: str, held: list[Assigned[Work]]) -> None:

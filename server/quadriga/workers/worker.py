@@ -15,8 +15,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from quadriga.specs import ModelSpec, row_bytes
 from quadriga.workers.channel import ChannelClosed
-from quadriga.workers.child import WorkerProcess
-from quadriga.workers.messages import BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch
+from quadriga.workers.child import ForkedChild, WorkerProcess, spawn_worker
+from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
 from quadriga.workers.slab import Slab, Slot, SlotState
 
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
@@ -56,18 +56,24 @@ class Events(NamedTuple, Generic[Work]):
 class UnreadyWorker(Generic[Work]):
     """A worker that is loading its model."""
 
-    def __init__(self, name: str, load: Load) -> None:
-        """Spawns the process and tells it what to load.
+    def __init__(self, name: str, load: Load, forked: ForkedChild | None = None) -> None:
+        """Tells the process what to load; spawns it unless one was forked.
 
         Raises:
             OSError: The machine is short of processes, memory or file descriptors; nothing is left behind.
         """
-        self._slab = Slab(load.slots)
         try:
-            self.process = WorkerProcess(name)
+            self._slab = Slab(load.slots)
+        except OSError:
+            if forked is not None:
+                forked.discard()
+            raise
+        try:
+            child = forked or spawn_worker()
         except OSError:
             self._slab.close()
             raise
+        self.process = WorkerProcess(name, child, FromWorker)
         self._max_rows = max(load.max_batch_size, 1)
         self._answer: asyncio.Future[Loaded] = self.process.loop.create_future()
         self.process.loop.add_reader(self.process.channel.socket, self._receive)
@@ -144,10 +150,9 @@ class Worker(Generic[Work]):
         self._gone = False
         self._loop = process.loop
         self._loop.add_reader(process.channel.socket, self._receive)
-        self._death_watch: int | None = None
-        if hasattr(os, "pidfd_open"):
-            # The socket ends with the process, unless a child of the worker's own holds it open.
-            self._death_watch = os.pidfd_open(process.pid)
+        # The socket ends with the process, unless a child of the worker's own holds it open.
+        self._death_watch = process.death_watch()
+        if self._death_watch is not None:
             self._loop.add_reader(self._death_watch, self._lose)
 
     @property

@@ -49,7 +49,7 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
     failures: list[Exception] = []
 
     class Boot:
-        def __init__(self, name: str, load: Load) -> None:
+        def __init__(self, name: str, load: Load, forked: object) -> None:
             if failures:
                 raise failures.pop()
 
