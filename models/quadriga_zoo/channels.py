@@ -1,8 +1,7 @@
 """A Keras model rewritten from channels-last to channels-first, for PyTorch. In zoo jobs, under KERAS_BACKEND=torch.
 
 PyTorch's kernels want the channels first. Keras on PyTorch runs a channels-last model by transposing around every
-layer, and those transposes keep TorchScript from fusing a convolution with its bias and activation. Measured on the
-demo network at batch 32, together with `export.drop_casts_to_the_same`: 1.4 ms instead of 15.
+layer, and those transposes keep TorchScript from fusing a convolution with its bias and activation.
 """
 
 from typing import Any, Final

@@ -81,21 +81,7 @@ def write_torchscript(module: Any, examples: Sequence[Array], metadata: dict[str
     with torch.inference_mode():
         traced = torch.jit.trace(module.eval(), inputs, check_trace=False)
         frozen = torch.jit.freeze(traced)
-    drop_casts_to_the_same(frozen.graph)
     torch.jit.save(frozen, str(path), _extra_files={"quadriga.json": json.dumps(metadata)})
-
-
-def drop_casts_to_the_same(graph: Any) -> None:  # noqa: ANN401 - a torch graph
-    """Takes out casts of a tensor to the type that it has, of which Keras makes two around every operation.
-
-    They compute nothing, but stand between a convolution, its bias and its activation, which PyTorch fuses only where
-    they are neighbours.
-    """
-    for node in graph.findAllNodes("aten::to"):
-        before, after = node.inputsAt(0), node.outputsAt(0)
-        if before.type().scalarType() == after.type().scalarType() is not None:
-            after.replaceAllUsesWith(before)
-            node.destroy()
 
 
 def tensor_metadata(

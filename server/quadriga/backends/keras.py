@@ -11,6 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from quadriga.backends import tensorflow_runtime
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource, first_line
 from quadriga.backends.contract import settle
 from quadriga.backends.formats import KERAS, expect_zip
+from quadriga.backends.memory import keep_freed_memory
 from quadriga.backends.tensorflow_runtime import Function
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import Array, datatype_of
@@ -44,6 +46,13 @@ class KerasBackend(Backend):
             _prepare_jax(source)
         if runs_on != "tensorflow" and source.device.startswith("cuda:"):
             _show_only(int(source.device.partition(":")[2]))
+
+    def import_framework(self) -> None:
+        """See `Backend.import_framework`."""
+        if self._runs_on == "jax":
+            raise ModelLoadError("JAX warns of forks, and nobody has tried them")
+        with tensorflow_runtime.no_banner():
+            import_module("keras")
 
     def cuda_devices(self) -> int:
         """See `Backend.cuda_devices`."""
@@ -152,6 +161,8 @@ def _compile_for_tensorflow(model: Any, source: ModelSource) -> Function:  # noq
 def _compile_for_torch(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
     torch = _import_torch()
     device = torch.device("cpu" if source.device == "cpu" else "cuda")
+    if source.device == "cpu":
+        keep_freed_memory()
     # See `torchscript`, which has the reasons for these.
     torch._C._jit_set_profiling_executor(False)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

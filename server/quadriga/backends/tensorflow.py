@@ -5,6 +5,7 @@ Parameters:
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,11 @@ class TensorflowBackend(Backend):
     def prepare(self, source: ModelSource) -> None:
         """See `Backend.prepare`."""
         tensorflow_runtime.prepare(source)
+
+    def import_framework(self) -> None:
+        """See `Backend.import_framework`."""
+        with tensorflow_runtime.no_banner():
+            import_module("tensorflow")
 
     def cuda_devices(self) -> int:
         """See `Backend.cuda_devices`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from quadriga.backends import openmp
 from quadriga.backends.base import ModelLoadError, ModelSource, first_line
 from quadriga_proto.codec import Array
 
@@ -25,8 +26,8 @@ def prepare(source: ModelSource) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if on_cpu else "2")
     if on_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
-        os.environ[variable] = str(source.threads)
+    openmp.prepare(source.threads)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(source.threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 
@@ -73,15 +74,27 @@ def compile_function(call: Callable[..., Sequence[Any]], signature: Sequence[Any
     frozen = _freeze(traced, len(signature))
     # Traced again, since a frozen function by itself runs without TensorFlow's graph optimisations.
     function = traced if frozen is None else trace(lambda *tensors: list(frozen(*tensors)))
+    flat = _flat(function)
     dtypes = [spec.dtype for spec in signature]
 
     def run(inputs: Sequence[Array]) -> Sequence[Array]:
-        tensors = map(tf.convert_to_tensor, inputs, dtypes)
-        return [output.numpy() for output in function(*tensors)]
+        return [output.numpy() for output in flat(list(map(tf.convert_to_tensor, inputs, dtypes)))]
 
     # Concrete functions refer weakly to what they were made of.
-    run.keeps = (call, traced, frozen)  # type: ignore[attr-defined]
+    run.keeps = (call, traced, frozen, function)  # type: ignore[attr-defined]
     return run
+
+
+def _flat(function: Any) -> Callable[[list[Any]], Sequence[Any]]:  # noqa: ANN401 - a ConcreteFunction
+    """Its call for a list of tensors that fit its signature, which the server's own checks have made sure of.
+
+    The public call compares them with the signature once more, which takes 0.08 ms: a fifth of the time of a small CNN.
+    """
+    call = getattr(function, "_call_flat", None)
+    if call is None:  # a method of TensorFlow's own, which a version may rename
+        return lambda tensors: list(function(*tensors))
+    captured = function.captured_inputs
+    return lambda tensors: list(call(tensors, captured))
 
 
 def _freeze(function: Any, arguments: int) -> Any:  # noqa: ANN401 - a ConcreteFunction

@@ -11,16 +11,20 @@ Parameters: none of its own.
 """
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from quadriga.backends import openmp, torchscript_graph
 from quadriga.backends.base import Backend, ModelLoadError, ModelSource, first_line, zeros
 from quadriga.backends.contract import describe, settle, whole
 from quadriga.backends.formats import TORCHSCRIPT, expect_zip
+from quadriga.backends.memory import keep_freed_memory
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import ITEM_SIZES, Array, datatype_of, numpy_dtype
 
@@ -38,6 +42,10 @@ dims = [10]"""
 
 #: More than one, so that a module traced for a fixed batch of one is found out.
 _TRIED_ROWS: Final = 2
+#: How far a rewritten graph's outputs may be from the module's, relative to the largest of them where that is above 1.
+_TOLERANCE: Final = 1e-4
+
+log = logging.getLogger("quadriga.worker")
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +61,14 @@ class TorchscriptBackend(Backend):
 
     def prepare(self, source: ModelSource) -> None:
         """See `Backend.prepare`."""
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[variable] = str(source.threads)
+        openmp.prepare(source.threads)
+        os.environ["MKL_NUM_THREADS"] = str(source.threads)
         if source.device == "cpu":
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+    def import_framework(self) -> None:
+        """See `Backend.import_framework`."""
+        _import_torch()
 
     def cuda_devices(self) -> int:
         """See `Backend.cuda_devices`."""
@@ -74,7 +86,7 @@ class TorchscriptBackend(Backend):
         else:
             spec = settle(source, metadata.inputs, metadata.outputs, metadata.labels)
         _expect_servable(spec, source)
-        self._run = self._optimise(module)
+        self._run = self._optimise(module, spec)
         self._expect_truth(spec, source)
         return spec
 
@@ -124,13 +136,44 @@ class TorchscriptBackend(Backend):
             )
         return module, None
 
-    def _optimise(self, module: Any) -> Any:  # noqa: ANN401 - a ScriptModule
+    def _optimise(self, module: Any, spec: ModelSpec) -> Any:  # noqa: ANN401 - a ScriptModule, a callable
         torch = self._torch
         with torch.inference_mode():
             if self._device.type == "cpu":
-                return torch.jit.optimize_for_inference(module)
+                return self._rewritten(module, spec) or torch.jit.optimize_for_inference(module)
             # What optimize_for_inference adds to freezing is for CPUs; a frozen module has no such attribute.
             return torch.jit.freeze(module) if hasattr(module, "training") else module
+
+    def _rewritten(self, module: Any, spec: ModelSpec) -> Any:  # noqa: ANN401 - a callable, or None
+        """The module's graph rewritten, where that can be compared with the module and computes the same."""
+        if any(tensor.datatype != "FP32" or ANY in tensor.shape for tensor in spec.inputs):
+            return None
+        function = torchscript_graph.optimise(module, self._torch)
+        if function is None:
+            return None
+        try:
+            for rows in (1, _TRIED_ROWS) if spec.batches else (None,):
+                if not self._agree(module, function, [zeros(tensor, rows) for tensor in spec.inputs]):
+                    log.warning("runs as PyTorch optimises it, since its rewritten graph computes something else")
+                    return None
+        except Exception as error:
+            # Of a module that does not run at all, `_expect_truth` will tell.
+            log.info("runs as PyTorch optimises it, since its rewritten graph fails: %s", first_line(error))
+            return None
+        return function
+
+    def _agree(self, module: Any, function: Any, shapes: Sequence[Array]) -> bool:  # noqa: ANN401 - callables
+        random = np.random.default_rng(0)
+        tensors = [self._torch.from_numpy(random.random(array.shape, np.float32)) for array in shapes]
+        expected, found = (_flat(call(*[tensor.clone() for tensor in tensors])) for call in (module, function))
+        if len(expected) != len(found):
+            return False
+        for one, other in zip(expected, found, strict=True):
+            if one.shape != other.shape or one.dtype != other.dtype:
+                return False
+            if one.numel() and not float((one - other).abs().max()) <= _TOLERANCE * max(1.0, float(one.abs().max())):
+                return False
+        return True
 
     def _expect_truth(self, spec: ModelSpec, source: ModelSource) -> None:
         """Runs zeros through the module, since nothing in the file ties the declared tensors to it."""
@@ -163,8 +206,14 @@ def _set_up(torch: Any, source: ModelSource) -> None:  # noqa: ANN401 - the modu
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     # TorchScript is on its way out of PyTorch, and says so at every load; the user chose the format.
     warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-    if source.device != "cpu" and not torch.cuda.is_available():
+    if source.device == "cpu":
+        keep_freed_memory()
+    elif not torch.cuda.is_available():
         raise ModelLoadError(f"device {source.device} was asked for, but this PyTorch sees no GPU")
+
+
+def _flat(outputs: Any) -> list[Any]:  # noqa: ANN401 - a tensor or a tuple of them
+    return list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
 
 def _import_torch() -> Any:  # noqa: ANN401 - the module
