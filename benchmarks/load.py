@@ -25,7 +25,7 @@ from target import METHOD, UNLIMITED, Target
 Numbers = npt.NDArray[np.float64]
 WARM_UP_SHARE = 0.2
 #: Calls per caller in a warm-up; with no more, they are slow. And the fewest in a measurement of slow ones.
-SLOW, FEWEST = 10, 3
+SLOW, FEWEST = 10, 8
 #: Of the bytes that as many good answers would have; an answer that is a gRPC error has none.
 BYTES_SHARE = 0.99
 
@@ -40,6 +40,20 @@ class Calls(NamedTuple):
     def rate(self) -> float:
         """Calls per second from the first's begin to the last's end."""
         return len(self.starts) / float(np.max(self.starts + self.latencies) - np.min(self.starts))
+
+    def steady(self, callers: int) -> "Steady":
+        """Without the first and the last call of each caller, which share their batches with fewer others."""
+        order = np.argsort(self.starts + self.latencies)
+        ends = (self.starts + self.latencies)[order]
+        kept = order[callers:-callers]
+        return Steady(self.latencies[kept], len(kept) / float(ends[-callers - 1] - ends[callers - 1]))
+
+
+class Steady(NamedTuple):
+    """The middle of a closed loop: latencies in seconds, and calls per second."""
+
+    latencies: Numbers
+    rate: float
 
 
 class Loaded(NamedTuple):
@@ -153,8 +167,9 @@ def measure(client: LoadClient, target: Target, callers: int, seconds: float, tr
         each = max(FEWEST, round(len(warm_up.starts) / WARM_UP_SHARE / callers))
         calls = client.for_requests(target, callers, each * callers)
     cpu_us = (tree.cpu_seconds() - before) / len(calls.starts) * 1e6
-    p50, p99 = np.percentile(calls.latencies, (50, 99)) * 1e3
-    return Loaded(calls.rate, float(p50), float(p99), cpu_us)
+    steady = calls.steady(callers)
+    p50, p99 = np.percentile(steady.latencies, (50, 99)) * 1e3
+    return Loaded(steady.rate, float(p50), float(p99), cpu_us)
 
 
 def medians(rounds: list[Loaded]) -> Loaded:
