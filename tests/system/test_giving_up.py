@@ -29,7 +29,8 @@ def give_up_often(address: str, seed: int) -> None:
             if choice.random() < 0.5:
                 continue  # leaves with calls under way
             for future in pending:
-                future.exception() if not future.cancelled() else None
+                if not future.cancelled():
+                    future.exception()
 
 
 def test_nothing_is_left_of_those_who_give_up(start: Callable[..., RunningServer], tmp_path: Path) -> None:

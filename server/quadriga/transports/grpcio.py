@@ -25,8 +25,8 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
 )
 _NS: Final = 1_000_000_000
-#: For the responses of the last calls on their way to their clients, when the server stops.
-LAST_RESPONSE_SECONDS: Final = 0.5
+#: When the server stops: for those who watch the health to hear of it, before their streams are cut off.
+LAST_RESPONSE_SECONDS: Final = 2.0
 
 
 class GrpcioCall:
@@ -95,8 +95,8 @@ class CallsInHand:
             self._none.clear()
         self._count += 1
 
-    def end(self) -> None:
-        """Counts its end."""
+    def end(self, ctx: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+        """Counts its end, which is when all of its response is sent; grpc.aio's callback for it."""
         self._count -= 1
         if self._count == 0:
             self._none.set()
@@ -149,16 +149,14 @@ def _generic_handler(service: str, methods: Mapping[str, Handler], calls: CallsI
 def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def serve(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         calls.begin()
+        context.add_done_callback(calls.end)  # type: ignore[arg-type]  # the stub has a class for any callable
+        call = GrpcioCall(request, context)
         try:
-            call = GrpcioCall(request, context)
-            try:
-                handler(call)
-            except Exception:
-                log.exception("a handler failed; this is a bug")
-                call.fail("INTERNAL", "internal error; the server's log has more")
-            return await call.finished()
-        finally:
-            calls.end()
+            handler(call)
+        except Exception:
+            log.exception("a handler failed; this is a bug")
+            call.fail("INTERNAL", "internal error; the server's log has more")
+        return await call.finished()
 
     return serve
 

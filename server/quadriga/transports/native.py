@@ -1,11 +1,11 @@
 """The transport on pygrpc-native: HTTP/2 and gRPC run in Rust threads, outside the interpreter's lock. Server process.
 
     Rust threads    frames, flow control, deadlines, cancellation
-    this thread     one: waits for calls, and wakes the event loop once for all that came together
+    receiving       one thread: waits for calls, and wakes the event loop once for all that came together
     event loop      answers each call by its number
 
 Unary methods of the service run here; all else (health and its streams, reflection, methods that are not served) goes
-to a grpcio server behind it, on a Unix socket that this process alone knows. No TLS: that is grpcio's.
+to a grpcio server behind it, on a Unix socket that this process alone knows.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from quadriga.addresses import join_address, listen
 from quadriga.errors import ShuttingDown
 from quadriga.health import Health
 from quadriga.transports import Handler
-from quadriga.transports.grpcio import add_standard_services
+from quadriga.transports.grpcio import LAST_RESPONSE_SECONDS, add_standard_services
 
 log = logging.getLogger("quadriga.grpc")
 
@@ -121,7 +121,8 @@ class NativeTransport:
             call.fail(ShuttingDown.code, "the server stopped before the request was answered")
         async with self._closing:
             if self._front is not None:
-                await self._fallback.stop(0)
+                # Those who watch the health are to hear of the end before it comes.
+                await self._fallback.stop(min(grace_seconds, LAST_RESPONSE_SECONDS))
                 await asyncio.to_thread(self._front.close)
                 self._front = None
 

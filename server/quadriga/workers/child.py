@@ -73,15 +73,15 @@ class Child(Protocol):
 class SpawnedChild:
     """A `Child` that runs a module from its start."""
 
-    def __init__(self, module: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
-        """Starts `python -m MODULE DESCRIPTOR PARENT_PID ARGUMENTS`.
+    def __init__(self, module: str, env: Mapping[str, str] | None = None) -> None:
+        """Starts `python -m MODULE DESCRIPTOR PARENT_PID`.
 
         Raises:
             OSError: The machine is short of processes or of file descriptors.
         """
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         descriptor = theirs.fileno()
-        command = [sys.executable, "-P", "-m", module, str(descriptor), str(os.getpid()), *arguments]
+        command = [sys.executable, "-P", "-m", module, str(descriptor), str(os.getpid())]
         with theirs:
             try:
                 self._process = subprocess.Popen(

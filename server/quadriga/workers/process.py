@@ -1,7 +1,7 @@
 """The worker: loads one model and runs the batches that its socket names, until the socket ends. Runs in a worker.
 
-Started by `child.spawn` as `python -P -m quadriga.workers.process DESCRIPTOR PARENT_PID`, or forked by a `template`. It
-must not import grpc, prometheus_client or the service: a worker's memory is the framework and the model.
+Started by `child.spawn_worker` as `python -P -m quadriga.workers.process DESCRIPTOR PARENT_PID`, or forked by a
+`template`. It must not import grpc, prometheus_client or the service: a worker's memory is the framework and the model.
 """
 
 import ctypes
