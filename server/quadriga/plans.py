@@ -6,7 +6,8 @@ and the bytes of one tensor. A head that was parsed and found right once is righ
 microsecond, where parsing and checking cost twenty, and the tensor is looked at where it lies instead of being copied
 out of the message.
 
-Learned are only requests with one input in raw contents of a datatype with a fixed size, and only after a second look:
+Learned are only requests without an id, with one input in raw contents of a datatype with a fixed size, and only after
+a second look:
 the head with other bytes behind it is parsed, and has to give those bytes as the tensor and all else unchanged.
 """
 
@@ -68,6 +69,8 @@ class PlanMemory:
 
     def learn(self, data: bytes, request: ModelInferRequest, plan: Plan) -> None:
         """Remembers a request that was found right, if it is of the kind that repeats."""
+        if request.id:
+            return  # as a rule there is another one in every request: it would be learned for nothing
         if len(request.raw_input_contents) != 1 or len(request.inputs) != 1 or request.inputs[0].datatype == "BYTES":
             return
         content = request.raw_input_contents[0]

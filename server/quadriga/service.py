@@ -3,7 +3,6 @@
 This is the hot path's outer ring. It translates; validation, scheduling and computing are others'.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,8 +19,6 @@ from quadriga.requests import Output, Request, Timings
 from quadriga.transports import Call
 from quadriga_proto.conventions import PUSHBACK_TRAILER
 from quadriga_proto.inference_pb2 import ModelInferRequest
-
-log = logging.getLogger("quadriga.service")
 
 _OVERLOAD_PUSHBACK: Final = {PUSHBACK_TRAILER: "50"}
 #: Of a status message, in bytes; the rest is cut off.
@@ -140,7 +137,7 @@ def fail(call: Call, error: RequestError) -> None:
     # Clients refuse trailing metadata of more than 8 to 16 KiB, and gRPC writes three bytes for each one beyond ASCII.
     message = str(error).encode(errors="replace")
     if len(message) > LONGEST_MESSAGE:
-        message = message[:LONGEST_MESSAGE] + b" ... (the server's log has all of it)"
+        message = message[:LONGEST_MESSAGE] + b" ... (cut off)"
     call.fail(error.code, message.decode(errors="ignore"), trailers)
 
 

@@ -82,6 +82,13 @@ def test_text_whose_elements_must_be_looked_at_is_never_learned(memory: PlanMemo
     assert memory.find(message.SerializeToString()) is None
 
 
+def test_a_request_with_an_id_is_never_learned(memory: PlanMemory) -> None:
+    message = request(id="7")
+    learn(memory, message)
+    assert memory.find(message.SerializeToString()) is None
+    assert not memory._plans
+
+
 def test_several_inputs_are_never_learned(memory: PlanMemory) -> None:
     message = request()
     message.inputs.add(name="y", datatype="FP32", shape=[1, 4])
