@@ -1,12 +1,13 @@
 """The rpcs beside inference: health, metadata, configuration, statistics and the repository's index. Server process."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from quadriga import __version__
+from quadriga.config import ServerConfig
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, ModelNotFound, RequestError, Unsupported
 from quadriga.model_version import ModelVersion, State
@@ -19,18 +20,26 @@ from quadriga_proto import inference_pb2 as pb
 Request = TypeVar("Request", bound=Message)
 
 SERVER_NAME: Final = "quadriga"
-#: What ServerMetadata advertises: the extensions that this server answers. perf_analyzer asks for statistics only when
-#: it finds "statistics" here.
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters", "statistics")
+#: Extensions that every server answers.
+ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "statistics")
+
+
+def extensions(config: ServerConfig) -> tuple[str, ...]:
+    """What ServerMetadata advertises: the extensions that are on, and no other.
+
+    perf_analyzer asks for statistics only when it finds "statistics" here.
+    """
+    return ALWAYS_ON
 
 
 class ControlService:
     """Answers about the server and its models."""
 
-    def __init__(self, models: ModelRegistry, ready: Callable[[], bool]) -> None:
+    def __init__(self, models: ModelRegistry, ready: Callable[[], bool], extensions: Sequence[str]) -> None:
         """Reads from the registry; `ready` says whether the server as a whole is ready."""
         self._models = models
         self._ready = ready
+        self._extensions = extensions
 
     def handlers(self) -> Mapping[str, Handler]:
         """The rpcs by method name."""
@@ -65,7 +74,7 @@ class ControlService:
 
     def server_metadata(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         """Name, version and what is served beyond the base protocol."""
-        return pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS)
+        return pb.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=self._extensions)
 
     def model_metadata(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
         """A model's tensors, and in `properties` what its users ask next."""

@@ -26,6 +26,7 @@ from quadriga.specs import ModelSpec
 from quadriga.validate import RequestValidator
 from quadriga.workers.messages import BatchDone, Load
 from quadriga.workers.supervisor import Lifecycle, Supervisor
+from quadriga.workers.templates import Templates
 from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
 
 log = logging.getLogger("quadriga.registry")
@@ -71,6 +72,7 @@ class ModelVersion:
         model: ModelFiles,
         files: ModelVersionFiles,
         config: ModelConfig,
+        templates: Templates,
         on_change: Callable[["ModelVersion"], None],
     ) -> None:
         self.name = model.name
@@ -85,6 +87,7 @@ class ModelVersion:
         self.load_ns = 0
         self.warm_up_ns = 0
         self._labels = model.labels_of
+        self._templates = templates
         self._on_change = on_change
         self._supervisor: Supervisor[Batch] | None = None
 
@@ -131,6 +134,7 @@ class ModelVersion:
                 self._loads(),
                 Events(done=self._on_done, failed=self._on_failed, lost=self._on_lost),
                 Lifecycle(ready=self._on_ready, lost=self._on_lost, recovery_failed=self._on_recovery_failed),
+                self._templates,
             )
             try:
                 loaded = await self._supervisor.start()

@@ -10,6 +10,7 @@ from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, NoVersio
 from quadriga.model_config import ModelConfig
 from quadriga.model_version import ModelVersion, State
 from quadriga.repository import MOST_VERSION_DIGITS, ModelFiles, ModelVersionFiles
+from quadriga.workers.templates import Templates
 
 log = logging.getLogger("quadriga.registry")
 
@@ -24,9 +25,17 @@ class ModelRegistry:
         draining: Whether the server takes no new requests any more.
     """
 
-    def __init__(self, on_change: Callable[[ModelVersion], None] = lambda version: None) -> None:
-        """Starts empty; `on_change` hears of every change of a version's state."""
+    def __init__(
+        self, templates: Templates | None = None, on_change: Callable[[ModelVersion], None] = lambda version: None
+    ) -> None:
+        """Starts empty.
+
+        Args:
+            templates: What workers are forked from; without, all are spawned.
+            on_change: Hears of every change of a version's state.
+        """
         self.draining = False
+        self._templates = templates or Templates(enabled=False)
         self._on_change = on_change
         self._models: dict[str, dict[int, ModelVersion]] = {}
         self._broken: dict[str, str] = {}
@@ -112,7 +121,7 @@ class ModelRegistry:
         self._broken.pop(name, None)
 
     async def _load_version(self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig) -> None:
-        fresh = ModelVersion(model, files, config, self._changed)
+        fresh = ModelVersion(model, files, config, self._templates, self._changed)
         table = self._models.setdefault(model.name, {})
         old = table.get(files.version)
         if old is None or not old.loaded:

@@ -55,6 +55,7 @@ class Scheduler:
         self._name = name
         self._policy = policy
         self._spec = spec
+        self._full = max(policy.max_batch_size, 1)
         self._queue: BatchQueue[Request] = BatchQueue(policy.max_batch_size, policy.max_queue_delay_us * 1_000)
         self._retries: deque[Batch] = deque()
         self._workers: list[Worker[Batch]] = []
@@ -206,13 +207,19 @@ class Scheduler:
             self._send(worker, batch)
 
     def _free_worker(self) -> Worker[Batch] | None:
-        """The worker with the most free slots, None when all are full."""
+        """The worker to take the next batch: an idle one, else one with a free slot; None when none is to take it.
+
+        A batch that waits behind a running one starts the moment that one ends, but no other worker can take it any
+        more. So where there are several it is only sent there when each of them could be given a full one.
+        """
         best, most = None, 0
         for worker in self._workers:
             free = worker.free_slots
             if free > most:
                 best, most = worker, free
-        return best
+        if best is None or not best.in_flight or len(self._workers) == 1:
+            return best
+        return best if len(self._queue) >= self._full * len(self._workers) else None
 
     def _next_batch(self, now: int) -> Batch | None:
         while self._retries:

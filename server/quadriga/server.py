@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from quadriga.addresses import join_address
 from quadriga.config import ServerConfig
-from quadriga.control import ControlService
+from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
 from quadriga.health import SERVER, Health
 from quadriga.metrics import make_registry
@@ -25,7 +25,7 @@ from quadriga.repository import ModelFiles, scan
 from quadriga.service import InferenceService
 from quadriga.transports import make_transport
 from quadriga.web import WebServer
-from quadriga.workers.templates import TEMPLATES
+from quadriga.workers.templates import Templates
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
 log = logging.getLogger("quadriga.server")
@@ -56,14 +56,13 @@ class Server:
             ConfigError: A repository or model file cannot be used.
         """
         self.config = config
-        TEMPLATES.enabled = config.templates == "on"
         self._found = find_models(config)
         self._ready = False
         self._health = Health()
-        self.models = ModelRegistry(on_change=self._report_health)
+        self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._report_health)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         inference = InferenceService(self.models)
-        control = ControlService(self.models, self.is_ready)
+        control = ControlService(self.models, self.is_ready, extensions(config))
         handlers = {SERVICE: {"ModelInfer": inference.infer, **control.handlers()}}
         self._transport = make_transport(config, handlers, self._health)
         self._web = WebServer(make_registry(self.models, inference), self.is_ready)

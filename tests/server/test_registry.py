@@ -13,6 +13,7 @@ from quadriga.model_config import ModelConfig
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry, parse_version
 from quadriga.repository import ModelFiles, ModelVersionFiles
+from quadriga.workers.templates import Templates
 
 BAD = Path("bad")
 
@@ -21,7 +22,12 @@ class FakeVersion:
     """A version without workers; what lies at `BAD` cannot be loaded."""
 
     def __init__(
-        self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig, on_change: Callable[[Any], None]
+        self,
+        model: ModelFiles,
+        files: ModelVersionFiles,
+        config: ModelConfig,
+        templates: Templates,
+        on_change: Callable[[Any], None],
     ) -> None:
         self.name, self.version, self.version_text = model.name, files.version, str(files.version)
         self.files = files

@@ -249,10 +249,36 @@ async def test_a_batch_that_finds_no_memory_fails_and_frees_its_slot() -> None:
 async def test_batches_go_to_the_worker_with_most_room() -> None:
     scheduler = make()
     one, two = FakeWorker(scheduler), FakeWorker(scheduler)
-    for _ in range(3):
+    for _ in range(2):
         submit(scheduler, rows=4)
     await turn()
-    assert sorted([len(one.held), len(two.held)]) == [1, 2]
+    assert [len(one.held), len(two.held)] == [1, 1]
+
+
+@in_a_loop
+async def test_of_several_workers_the_first_that_is_done_takes_what_waits() -> None:
+    scheduler = make()
+    slow, fast = FakeWorker(scheduler), FakeWorker(scheduler)
+    first = [submit(scheduler, rows=4) for _ in range(2)]
+    waiting = [submit(scheduler) for _ in range(3)]
+    await turn()
+    assert (slow.rows, fast.rows, scheduler.waiting) == ([4], [4], 3)
+    fast.finish()
+    assert (slow.rows, fast.rows, scheduler.waiting) == ([4], [3], 0)
+    fast.finish()
+    assert first[0].open
+    assert not any(caller.open for caller in (first[1], *waiting))
+
+
+@in_a_loop
+async def test_several_workers_get_a_second_batch_when_there_is_work_enough_for_each() -> None:
+    scheduler = make()
+    one, two = FakeWorker(scheduler), FakeWorker(scheduler)
+    for _ in range(16):
+        submit(scheduler)
+    await turn()
+    assert (one.rows, two.rows, scheduler.waiting) == ([4, 4], [4], 4)
+    scheduler.close(lambda: ModelNotReady("over"))
 
 
 @in_a_loop

@@ -75,6 +75,21 @@ def held_by(server: RunningServer) -> Held:
     return Held(len(files), sum(SLAB in file for file in files))
 
 
+def test_an_instance_that_hangs_holds_up_no_other(start: Callable[..., RunningServer], tmp_path: Path) -> None:
+    write_fake(tmp_path, "m", {"hang_on": 99.0}, "[[instance_group]]\ncount = 2\n")
+    server = start("--repository", str(tmp_path), "--drain-seconds", "0.1")
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+        hanging = infer.future(infer_request("m", x=np.full((1, 4), 99.0, np.float32)).SerializeToString())
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="m") == 1, "the batch to hang")
+        with Load(server.grpc, "m", callers=8) as load:
+            load.wait_for_answers()
+            load.wait_for_answers()
+        assert set(load.outcomes) == {"OK"}
+        assert not hanging.done()
+        hanging.cancel()
+
+
 def is_another_worker(server: RunningServer, old: int) -> bool:
     return server.worker_of("victim") != old
 

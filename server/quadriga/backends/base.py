@@ -7,7 +7,7 @@ the process: there is no unload, the operating system frees everything.
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,11 @@ from quadriga_proto.codec import Array, numpy_dtype
 
 #: Terminal colours, with which some frameworks decorate their messages, and a heading of Keras that says nothing.
 _DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|Exception encountered when calling [^\n]*")
+
+#: The device that is no GPU.
+CPU: Final = "cpu"
+#: Undoes what made memory known to a driver.
+Unpin = Callable[[], None]
 
 log = logging.getLogger("quadriga.worker")
 
@@ -72,6 +77,14 @@ class Backend(ABC):
     def cuda_devices(self) -> int:
         """How many GPUs the framework can use here. Called after `prepare`, and only for device "auto"."""
         return 0
+
+    def pin(self, address: int, size: int) -> Unpin | None:
+        """Makes memory in which inputs will lie known to the GPU's driver, so that copies to the GPU need no detour.
+
+        Called after `load`, on a GPU only. Returns what undoes it, before the memory is unmapped; None: nothing was
+        done.
+        """
+        return None
 
     @abstractmethod
     def load(self, source: ModelSource) -> ModelSpec:

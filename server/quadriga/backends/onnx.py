@@ -1,6 +1,11 @@
 """ONNX models on ONNX Runtime. Runs in workers.
 
-Parameters: none of its own. Labels are read from the model's metadata, key "labels", a JSON list.
+Parameters:
+    provider: "cuda" or "tensorrt": what runs the model on a GPU. Default: cuda. TensorRT builds an engine for every
+        shape that it meets, which takes minutes at the first load.
+    tensorrt_cache: Folder where TensorRT keeps its engines for the next start. Default: none are kept.
+
+Labels are read from the model's metadata, key "labels", a JSON list.
 """
 
 import json
@@ -11,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from quadriga.backends.base import Backend, ModelLoadError, ModelSource, first_line
+from quadriga.backends import cuda
+from quadriga.backends.base import CPU, Backend, ModelLoadError, ModelSource, Unpin, first_line
 from quadriga.backends.contract import settle
 from quadriga.backends.formats import expect_onnx
 from quadriga.specs import ANY, ModelSpec, TensorSpec
@@ -24,6 +30,9 @@ _DATATYPES: Final = {
     "tensor(string)": "BYTES",
 }  # fmt: skip
 _CUDA: Final = "CUDAExecutionProvider"
+_TENSORRT: Final = "TensorrtExecutionProvider"
+#: Shapes of inputs on a GPU whose memory is kept.
+_MOST_SHAPES: Final = 64
 _CPU: Final = "CPUExecutionProvider"
 
 
@@ -48,7 +57,8 @@ class OnnxBackend(Backend):
             self._session = self._runtime.InferenceSession(source.path, self._options(source), providers=providers)
         except Exception as error:
             raise ModelLoadError(f"{source.path} is no ONNX model that can run: {first_line(error)}") from error
-        self._on_cuda = source.device != "cpu"
+        self._on_cuda = source.device != CPU
+        self._values: dict[tuple[str, tuple[int, ...]], Any] = {}
         if self._on_cuda and _CUDA not in self._session.get_providers():
             raise ModelLoadError(
                 f"device {source.device} was asked for, but ONNX Runtime could not use it; check the driver and CUDA"
@@ -75,14 +85,30 @@ class OnnxBackend(Backend):
         for name, array in feed.items():
             if array.dtype.kind == "O":
                 binding.bind_cpu_input(name, array)
-                continue
-            value = self._runtime.OrtValue.ortvalue_from_numpy(array, "cuda", self._index)
-            binding.bind_ortvalue_input(name, value)
+            else:
+                binding.bind_ortvalue_input(name, self._on_gpu(name, array))
         for name in self._output_names:
             binding.bind_output(name, "cuda", self._index)
         self._session.run_with_iobinding(binding)
         outputs: list[Array] = binding.copy_outputs_to_cpu()
         return outputs
+
+    def _on_gpu(self, name: str, array: Array) -> Any:  # noqa: ANN401 - an OrtValue
+        """The array's content in memory of the GPU, which is kept for the next array of this shape."""
+        key = (name, array.shape)
+        value = self._values.get(key)
+        if value is not None:
+            value.update_inplace(array)
+            return value
+        if len(self._values) >= _MOST_SHAPES:
+            self._values.clear()
+        value = self._values[key] = self._runtime.OrtValue.ortvalue_from_numpy(array, "cuda", self._index)
+        return value
+
+    def pin(self, address: int, size: int) -> Unpin | None:
+        """See `Backend.pin`."""
+        runtime = cuda.runtime_library()
+        return None if runtime is None else cuda.register(runtime, address, size)
 
     def _options(self, source: ModelSource) -> Any:  # noqa: ANN401 - onnxruntime has no types
         options = self._runtime.SessionOptions()
@@ -97,14 +123,27 @@ class OnnxBackend(Backend):
         return options
 
     def _providers(self, source: ModelSource) -> list[Any]:
-        if source.device == "cpu":
+        wanted = source.parameters.get("provider", "cuda")
+        if wanted not in ("cuda", "tensorrt"):
+            raise ModelLoadError(f"parameters.provider is {wanted!r}; expected 'cuda' or 'tensorrt'")
+        if source.device == CPU:
+            if "provider" in source.parameters:
+                raise ModelLoadError(f"parameters.provider is {wanted!r}, but the model is to run on the CPU")
             return [_CPU]
         if _CUDA not in self._runtime.get_available_providers():
             raise ModelLoadError(
                 f"device {source.device} was asked for, but this ONNX Runtime has no {_CUDA}; "
                 "pip install onnxruntime-gpu in its place"
             )
-        return [(_CUDA, {"device_id": self._index}), _CPU]
+        cuda_provider = (_CUDA, {"device_id": self._index})
+        if wanted == "cuda":
+            return [cuda_provider, _CPU]
+        if _TENSORRT not in self._runtime.get_available_providers():
+            raise ModelLoadError("parameters.provider is 'tensorrt', but this ONNX Runtime was built without TensorRT")
+        options: dict[str, Any] = {"device_id": self._index}
+        if cache := source.parameters.get("tensorrt_cache"):
+            options |= {"trt_engine_cache_enable": True, "trt_engine_cache_path": cache}
+        return [(_TENSORRT, options), cuda_provider, _CPU]
 
     def _labels(self, source: ModelSource) -> list[str]:
         text = self._session.get_modelmeta().custom_metadata_map.get("labels", "[]")

@@ -20,8 +20,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from quadriga.backends import openmp, torchscript_graph
-from quadriga.backends.base import Backend, ModelLoadError, ModelSource, first_line, zeros
+from quadriga.backends import cuda, openmp, torchscript_graph
+from quadriga.backends.base import CPU, Backend, ModelLoadError, ModelSource, Unpin, first_line, zeros
 from quadriga.backends.contract import describe, settle, whole
 from quadriga.backends.formats import TORCHSCRIPT, expect_zip
 from quadriga.backends.memory import keep_freed_memory
@@ -80,6 +80,7 @@ class TorchscriptBackend(Backend):
         torch = self._torch = _import_torch()
         _set_up(torch, source)
         self._device = torch.device(source.device)
+        self._stream = None if source.device == CPU else torch.cuda.Stream(self._device)
         module, metadata = self._open(source)
         if metadata is None:
             spec = settle(source, whole(source.inputs, source.batches), whole(source.outputs, source.batches))
@@ -87,6 +88,8 @@ class TorchscriptBackend(Backend):
             spec = settle(source, metadata.inputs, metadata.outputs, metadata.labels)
         _expect_servable(spec, source)
         self._run = self._optimise(module, spec)
+        if self._stream is not None:
+            torch.cuda.synchronize(self._device)  # what loading queued on the default stream
         self._expect_truth(spec, source)
         return spec
 
@@ -94,12 +97,25 @@ class TorchscriptBackend(Backend):
         """See `Backend.infer`."""
         with self._torch.inference_mode():
             tensors = [self._to_tensor(array) for array in inputs]
-            if self._device.type != "cpu":
-                tensors = [tensor.to(self._device, non_blocking=True) for tensor in tensors]
-            outputs = self._run(*tensors)
-            if isinstance(outputs, self._torch.Tensor):
-                return [self._to_array(outputs)]
+            outputs = _flat(self._run(*tensors)) if self._stream is None else self._run_on(self._stream, tensors)
             return [self._to_array(output) for output in outputs]
+
+    def _run_on(self, stream: Any, tensors: Sequence[Any]) -> list[Any]:  # noqa: ANN401 - a torch.cuda.Stream
+        """Copies, kernels and copies back, queued on the instance's own stream without a wait between them."""
+        torch = self._torch
+        with torch.cuda.stream(stream):
+            on_gpu = [tensor.to(self._device, non_blocking=True) for tensor in tensors]
+            outputs = _flat(self._run(*on_gpu))
+            # Page-locked, else the copy would wait; PyTorch keeps such memory for the next batch.
+            found = [torch.empty_like(output, device="cpu", pin_memory=True) for output in outputs]
+            for goal, output in zip(found, outputs, strict=True):
+                goal.copy_(output, non_blocking=True)
+        stream.synchronize()
+        return found
+
+    def pin(self, address: int, size: int) -> Unpin | None:
+        """See `Backend.pin`."""
+        return cuda.register(self._torch.cuda.cudart(), address, size)
 
     def _to_tensor(self, array: Array) -> Any:  # noqa: ANN401 - a Tensor
         # "V" is bfloat16, of which numpy itself knows nothing but the size.
@@ -110,9 +126,9 @@ class TorchscriptBackend(Backend):
     def _to_array(self, tensor: Any) -> Array:  # noqa: ANN401 - a Tensor
         array: Array
         if tensor.dtype == self._torch.bfloat16:
-            array = tensor.cpu().view(self._torch.int16).numpy().view(numpy_dtype("BF16"))
+            array = tensor.view(self._torch.int16).numpy().view(numpy_dtype("BF16"))
         else:
-            array = tensor.cpu().numpy()
+            array = tensor.numpy()
         return array
 
     def _open(self, source: ModelSource) -> tuple[Any, Metadata | None]:

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from quadriga.backends import import_backend
-from quadriga.backends.base import Backend, ModelLoadError
+from quadriga.backends.base import CPU, Backend, ModelLoadError
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
@@ -113,6 +113,8 @@ def serve(channel: Channel[ToWorker]) -> None:
         log.exception("loading %s failed", load.source.path)
         channel.send(LoadFailed(f"{type(error).__name__}: {error}"))
         return
+    if loaded.device != CPU:
+        slab.pin_inputs(backend.pin)
     # What loading made stays for the worker's life: keep it out of every later garbage collection.
     gc.collect()
     gc.freeze()
@@ -148,7 +150,7 @@ def choose_device(backend: Backend, asked: str) -> str:
     """The device to run on: what was asked for, and for "auto" the first GPU that the backend can use, else the CPU."""
     if asked != "auto":
         return asked
-    return "cuda:0" if backend.cuda_devices() else "cpu"
+    return "cuda:0" if backend.cuda_devices() else CPU
 
 
 def run_batch(backend: Backend, spec: ModelSpec, slab: AttachedSlab, batch: RunBatch) -> BatchDone | BatchFailed:

@@ -28,17 +28,22 @@ Segments have no name: a memfd on Linux, an unlinked temporary file elsewhere. T
 and the kernel frees them with their last holder, so nothing can be left behind, however a process ends.
 """
 
+import ctypes
 import enum
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from quadriga.backends.base import Unpin
 from quadriga.specs import TensorSpec
 from quadriga.workers.messages import Region
 from quadriga_proto.codec import Array, from_raw, to_raw
+
+#: Told of an address and a size in bytes; returns what undoes its effect, or None.
+Pin = Callable[[int, int], Unpin | None]
 
 ALIGNMENT = 64  # a cache line; also what vectorised kernels like best
 
@@ -60,6 +65,8 @@ class Segment:
     def __init__(self, descriptor: int) -> None:
         """Maps what `descriptor` refers to, at its present size, and takes the descriptor over."""
         self.descriptor = descriptor
+        self._pin: Pin | None = None
+        self._unpin: Unpin | None = None
         self._map()
 
     @classmethod
@@ -88,8 +95,14 @@ class Segment:
         if size != self.size:
             self._map()
 
+    def pin_with(self, pin: "Pin") -> None:
+        """Has `pin` told of the mapped memory's address and size, now and whenever it is mapped anew."""
+        self._pin = pin
+        self._pin_mapping()
+
     def close(self) -> None:
         """Gives the descriptor and the mapping up; views that are still held keep their memory."""
+        self._unpin_mapping()
         self.view = memoryview(b"")
         del self._mapping
         os.close(self.descriptor)
@@ -99,7 +112,18 @@ class Segment:
         size = os.fstat(self.descriptor).st_size
         mapping = mmap.mmap(self.descriptor, size)
         # Only now: where there is no memory for a larger mapping the segment stays as it was.
+        self._unpin_mapping()
         self.size, self._mapping, self.view = size, mapping, memoryview(mapping)
+        self._pin_mapping()
+
+    def _pin_mapping(self) -> None:
+        if self._pin is not None:
+            self._unpin = self._pin(ctypes.addressof(ctypes.c_char.from_buffer(self._mapping)), self.size)
+
+    def _unpin_mapping(self) -> None:
+        if self._unpin is not None:
+            self._unpin()
+            self._unpin = None
 
 
 class SlotState(enum.Enum):
@@ -217,6 +241,11 @@ class AttachedSlab:
         segments = [Segment(descriptor) for descriptor in descriptors]
         self._inputs = segments[0::2]
         self._outputs = segments[1::2]
+
+    def pin_inputs(self, pin: "Pin") -> None:
+        """Has `pin` told of the memory that inputs lie in; see `Segment.pin_with`."""
+        for segment in self._inputs:
+            segment.pin_with(pin)
 
     def inputs(self, slot: int, size: int, regions: Sequence[Region], specs: Sequence[TensorSpec]) -> list[Array]:
         """Arrays over a batch's inputs; views, except for BYTES."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from quadriga.workers.messages import Load, Loaded
-from quadriga.workers.templates import TEMPLATES
+from quadriga.workers.templates import Templates
 from quadriga.workers.worker import Assigned, BootFailure, Events, UnreadyWorker, Worker
 
 log = logging.getLogger("quadriga.supervisor")
@@ -62,7 +62,14 @@ class Supervisor(Generic[Work]):
         restarts: How many workers were started to replace a dead one.
     """
 
-    def __init__(self, name: str, loads: Sequence[Load], events: Events[Work], lifecycle: Lifecycle[Work]) -> None:
+    def __init__(
+        self,
+        name: str,
+        loads: Sequence[Load],
+        events: Events[Work],
+        lifecycle: Lifecycle[Work],
+        templates: Templates,
+    ) -> None:
         """Prepares one worker per element of `loads`; `events.lost` is not used, the lifecycle's is."""
         self.restarts = 0
         self._names = [f"{name}#{index}" if len(loads) > 1 else name for index in range(len(loads))]
@@ -74,7 +81,8 @@ class Supervisor(Generic[Work]):
         self._backoffs = {worker: Backoff() for worker in self._names}
         self._recoveries: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._lease = TEMPLATES.lease(loads)
+        self._templates = templates
+        self._lease = templates.lease(loads)
 
     @property
     def workers(self) -> list[Worker[Work]]:
@@ -113,14 +121,14 @@ class Supervisor(Generic[Work]):
         await self._lease.release()
 
     async def _boot(self, name: str, load: Load) -> Loaded:
-        with TEMPLATES.boot():
-            unready: UnreadyWorker[Work] = UnreadyWorker(name, load, await TEMPLATES.fork(load))
+        with self._templates.boot():
+            unready: UnreadyWorker[Work] = UnreadyWorker(name, load, await self._templates.fork(load))
             worker, loaded = await unready.wait_until_ready(self._events)
         self._workers[name] = worker
         self._ready_since[name] = time.monotonic()
         log.info("%s is ready: pid %d, loaded in %.0f ms", name, worker.pid, loaded.load_ns / 1e6)
         self._lifecycle.ready(worker)
-        TEMPLATES.want(load, loaded.device)
+        self._templates.want(load, loaded.device)
         return loaded
 
     def _on_lost(self, worker: Worker[Work], how: str, held: list[Assigned[Work]]) -> None:

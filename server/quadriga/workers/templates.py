@@ -67,12 +67,12 @@ class Templates:
 
     Attributes:
         users: How many model versions use a key.
-        enabled: Whether there are any; without, every worker is spawned.
         booting: How many workers start now.
     """
 
-    def __init__(self) -> None:
-        self.enabled = True
+    def __init__(self, *, enabled: bool = True) -> None:
+        """Starts none yet; with `enabled` false there never are any, and every worker is spawned."""
+        self._enabled = enabled
         self.users: Counter[Key] = Counter()
         self.booting = 0
         self._templates: dict[Key, Template] = {}
@@ -109,7 +109,7 @@ class Templates:
         On a GPU they are not: drivers do not survive a fork, and which of a framework's calls wake them is not ours.
         """
         key = Key.of(load)
-        forks = self.enabled and sys.platform == "linux" and load.backend in BACKENDS and device == "cpu"
+        forks = self._enabled and sys.platform == "linux" and load.backend in BACKENDS and device == "cpu"
         if forks and key not in self._useless and key not in self._templates:
             self._wanted[key] = load
             self.look()
@@ -150,7 +150,3 @@ class Templates:
         if template.gone and self._templates.get(key) is template:
             del self._templates[key]
         self.look()
-
-
-#: A server process has one of each thing that workers share: this one has no state while no model is loaded.
-TEMPLATES: Final = Templates()

@@ -2,6 +2,8 @@
 
 import gc
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,31 @@ def test_nothing_is_left_open() -> None:
     gc.collect()
     assert set(os.listdir("/proc/self/fd")) == before
     assert "quadriga-slab" not in Path("/proc/self/maps").read_text()
+
+
+def test_inputs_are_pinned_wherever_they_are_mapped(slab: Slab) -> None:
+    worker = attach(slab)
+    pinned: dict[int, int] = {}
+
+    def pin(address: int, size: int) -> Callable[[], None]:
+        pinned[address] = size
+        return partial(pinned.__delitem__, address)
+
+    worker.pin_inputs(pin)
+    assert len(pinned) == len(slab.slots)
+    slot = slab.lease()
+    regions = slot.gather([[bytes(1 << 20)]], [((1 << 20) // 16, 2, 2)])
+    (array,) = worker.inputs(slot.index, slot.inputs.size, regions, [IMAGE])
+    assert sorted(pinned.values()) == sorted([slot.inputs.size, slab.slots[1 - slot.index].inputs.size])
+    assert pinned[array.ctypes.data] == slot.inputs.size
+
+
+def test_a_segment_gives_its_memory_up_unpinned() -> None:
+    told: list[str] = []
+    segment = Segment.create()
+    segment.pin_with(lambda address, size: lambda: told.append("unpinned"))
+    segment.close()
+    assert told == ["unpinned"]
 
 
 def test_a_segment_that_cannot_grow_stays_as_it_was(slab: Slab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from quadriga.specs import ModelSpec
 from quadriga.workers import supervisor
 from quadriga.workers.messages import Load, Loaded
 from quadriga.workers.supervisor import LONGEST_BACKOFF_SECONDS, SOUND_SECONDS, Backoff, Lifecycle, Supervisor
+from quadriga.workers.templates import Templates
 from quadriga.workers.worker import Events
 
 LOAD = Load(backend="fake", source=ModelSource(path="model.fake"), slots=2, max_batch_size=1)
@@ -66,7 +67,7 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
             ready=ready.put_nowait, lost=lambda worker, how, held: None, recovery_failed=told.append
         )
         events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
-        watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle)
+        watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle, Templates(enabled=False))
         await watched.start()
         worker = await ready.get()
         failures.extend([RuntimeError("a bug"), OSError(24, "too many open files")])
