@@ -89,6 +89,12 @@ class ModelFiles:
         return self.output_labels.get(output, self.labels)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a model's file, or of all files in its folder; of what is not there, none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def scan(repositories: Sequence[Path], files: Sequence[Path] = ()) -> list[ModelFiles]:
     """Every model of the repositories and every single file, by name; a name that is there twice cannot be served.
 
