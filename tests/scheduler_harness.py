@@ -8,7 +8,7 @@ import numpy as np
 
 from quadriga.counters import ModelCounters
 from quadriga.errors import RequestError
-from quadriga.model_config import BatchPolicy
+from quadriga.queue_policy import BatchPolicy
 from quadriga.requests import Batch, Output, Request, Timings
 from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec, TensorSpec
@@ -114,8 +114,8 @@ def make(**policy: Any) -> Scheduler:
     return Scheduler("m", BatchPolicy(**{"max_batch_size": 4, **policy}), SPEC, ModelCounters())
 
 
-def submit(scheduler: Scheduler, value: float = 0.0, rows: int = 1, expires_ns: int = 0) -> Caller:
+def submit(scheduler: Scheduler, value: float = 0.0, rows: int = 1, expires_ns: int = 0, priority: int = 0) -> Caller:
     caller = Caller()
     data = np.full((rows, 2), value, np.float32).tobytes()
-    scheduler.submit(Request(caller, (data,), ((rows, 2),), ((2,),), rows, time.monotonic_ns(), expires_ns))
+    scheduler.submit(Request(caller, (data,), ((rows, 2),), ((2,),), rows, time.monotonic_ns(), expires_ns), priority)
     return caller

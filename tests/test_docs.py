@@ -27,7 +27,11 @@ def test_the_readmes_configuration_is_read(tmp_path: Path) -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "model.toml").write_text(block)
     config = load_model_config(tmp_path, tmp_path.name)
-    assert (config.max_batch_size, config.max_queue_delay_us, config.max_queue_size) == (32, 500, 256)
+    assert (config.max_batch_size, config.batching.max_queue_delay_us, config.batching.queue.max_queue_size) == (
+        32,
+        500,
+        256,
+    )
     assert (config.threads, config.instance_groups[0].count) == (2, 2)
     assert config.parameters["keras_backend"] == "torch"
 

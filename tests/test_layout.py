@@ -20,6 +20,7 @@ FORBIDDEN = {
         "quadriga.registry",
     ),
     "server/quadriga/batching.py": ("asyncio ", "time ", "grpc"),
+    "server/quadriga/priority_queue.py": ("asyncio ", "time ", "grpc"),
     "server/quadriga/scheduler.py": ("grpc", "quadriga.service", "quadriga.transports"),
     "server/quadriga/service.py": ("grpc", "asyncio"),
 }

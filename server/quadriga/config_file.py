@@ -14,14 +14,18 @@ from google.protobuf import json_format, text_format
 
 from quadriga.backends import BACKENDS, FORMATS, TRITON_NAMES
 from quadriga.errors import ConfigError
-from quadriga.model_config import DEFAULT_MAX_QUEUE_SIZE, DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.model_config import DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.queue_policy import read_batching
 from quadriga.specs import TensorSpec
+from quadriga.unserved_keys import UNSERVED
+from quadriga.warm_up import Content, WarmUp, WarmUpInput
 from quadriga_proto.model_config_pb2 import (
     DataType,
     ModelInput,
     ModelInstanceGroup,
     ModelOutput,
     ModelVersionPolicy,
+    ModelWarmup,
 )
 from quadriga_proto.model_config_pb2 import ModelConfig as ConfigMessage
 from quadriga_proto.pool import POOL
@@ -110,17 +114,19 @@ def _parameter(key: str, value: object) -> object:
 
 
 def _explained(problem: str) -> str:
-    """A parser's complaint on one line, with the known keys where it is about an unknown one."""
+    """A parser's complaint on one line; about an unknown key with what to do instead, or with the known ones."""
     unknown = _UNKNOWN_KEY.search(problem)
     if unknown is None:
         return " ".join(problem.split())
     message, key = unknown.groups()
+    place = message.removeprefix("inference.")
+    if (why := UNSERVED.get((place, key))) is not None:
+        return f"key {key!r} of {place} is not served, whatever its value: {why}"
     known = ", ".join(field.name for field in POOL.FindMessageTypeByName(message).fields)
-    return f"unknown key {key!r}; {message.removeprefix('inference.')} has {known}"
+    return f"unknown key {key!r}; {place} has {known}"
 
 
 def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
-    batching = message.dynamic_batching
     parameters = {key: value.string_value for key, value in message.parameters.items()}
     threads = parameters.pop("threads", None)
     return ModelConfig(
@@ -131,15 +137,13 @@ def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
         inputs=_tensors("input", message.input),
         outputs=_tensors("output", message.output),
         input_formats={tensor.name: _format(tensor) for tensor in message.input if tensor.format},
-        max_queue_delay_us=batching.max_queue_delay_microseconds,
-        max_queue_size=batching.default_queue_policy.max_queue_size or DEFAULT_MAX_QUEUE_SIZE,
-        default_timeout_us=batching.default_queue_policy.default_timeout_microseconds,
-        allow_timeout_override=batching.default_queue_policy.allow_timeout_override,
+        batching=read_batching(message.dynamic_batching),
         instance_groups=tuple(map(_instance_group, message.instance_group)) or (InstanceGroup(),),
         threads=None if threads is None else _number("parameters.threads", threads),
         parameters=parameters,
         label_files={tensor.name: tensor.label_filename for tensor in message.output if tensor.label_filename},
         versions=_version_policy(message.version_policy),
+        warm_ups=tuple(_warm_up(warm_up, place) for place, warm_up in enumerate(message.model_warmup, 1)),
     )
 
 
@@ -161,15 +165,18 @@ def _backend(message: ConfigMessage) -> str | None:
 
 def _tensors(key: str, declared: "Iterable[ModelInput] | Iterable[ModelOutput]") -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name=tensor.name, datatype=_datatype(key, tensor), shape=tuple(tensor.dims)) for tensor in declared
+        TensorSpec(
+            name=tensor.name, datatype=_datatype(f"{key} {tensor.name!r}", tensor.data_type), shape=tuple(tensor.dims)
+        )
+        for tensor in declared
     )
 
 
-def _datatype(key: str, tensor: "ModelInput | ModelOutput") -> str:
-    if tensor.data_type == DataType.TYPE_INVALID or tensor.data_type not in DataType.values():
-        came = f"data_type {tensor.data_type}" if tensor.data_type else "no data_type"
-        raise ConfigError(f"{key} {tensor.name!r} has {came}; expected one of {', '.join(DataType.keys()[1:])}")
-    datatype = DataType.Name(tensor.data_type).removeprefix("TYPE_")
+def _datatype(tensor: str, data_type: int) -> str:
+    if data_type == DataType.TYPE_INVALID or data_type not in DataType.values():
+        came = f"data_type {data_type}" if data_type else "no data_type"
+        raise ConfigError(f"{tensor} has {came}; expected one of {', '.join(DataType.keys()[1:])}")
+    datatype = DataType.Name(data_type).removeprefix("TYPE_")
     return "BYTES" if datatype == "STRING" else datatype
 
 
@@ -185,7 +192,7 @@ def _instance_group(group: ModelInstanceGroup) -> InstanceGroup:
     if kind is None:
         known = ", ".join(ModelInstanceGroup.Kind.keys())
         raise ConfigError(f"instance_group.kind is {group.kind}; expected one of {known}")
-    return InstanceGroup(kind=kind, count=group.count or 1, gpus=tuple(group.gpus))
+    return InstanceGroup(kind=kind, count=group.count or 1, gpus=tuple(group.gpus), name=group.name)
 
 
 def _version_policy(policy: ModelVersionPolicy) -> VersionPolicy:
@@ -197,6 +204,29 @@ def _version_policy(policy: ModelVersionPolicy) -> VersionPolicy:
         case "specific":
             return VersionPolicy(kind="specific", versions=tuple(policy.specific.versions))
     return VersionPolicy()
+
+
+def _warm_up(message: ModelWarmup, place: int) -> WarmUp:
+    name = message.name or f"number {place}"
+    try:
+        inputs = {key: _warm_up_input(key, tensor) for key, tensor in sorted(message.inputs.items())}
+        return WarmUp(name=name, batch_size=message.batch_size, inputs=inputs, count=message.count or 1)
+    except ConfigError as error:
+        raise ConfigError(f"model_warmup {name!r}: {error}") from None
+
+
+def _warm_up_input(name: str, message: ModelWarmup.Input) -> WarmUpInput:
+    contents: dict[str, Content] = {"zero_data": "zeros", "random_data": "random", "input_data_file": "file"}
+    given = message.WhichOneof("input_data_type")
+    if given is None:
+        raise ConfigError(f"input {name!r} has no data; expected one of {', '.join(contents)}")
+    datatype = _datatype(f"input {name!r}", message.data_type)
+    try:
+        return WarmUpInput(
+            datatype=datatype, shape=tuple(message.dims), content=contents[given], file=message.input_data_file
+        )
+    except ConfigError as error:
+        raise ConfigError(f"input {name!r}: {error}") from None
 
 
 def _number(key: str, text: str) -> int:

@@ -21,7 +21,7 @@ Request = TypeVar("Request", bound=Message)
 
 SERVER_NAME: Final = "quadriga"
 #: Extensions that every server answers.
-ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "statistics")
+ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy", "statistics")
 
 
 def extensions(config: ServerConfig) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Checks of settings that the server's and the models' configuration share. Pure; runs in the server process."""
 
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from quadriga.errors import ConfigError
 
@@ -24,3 +25,14 @@ def check_choice(key: str, value: str, choices: Collection[str]) -> None:
     """
     if value not in choices:
         raise ConfigError(f"{key} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def check_inside(key: str, file_name: str, folder: str) -> None:
+    """Makes sure that a path leads into a folder, links aside.
+
+    Raises:
+        ConfigError: It does not; `folder` is what it calls the folder.
+    """
+    path = PurePosixPath(file_name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file_name:
+        raise ConfigError(f"{key} is {file_name!r}; expected a path inside {folder}")

@@ -5,19 +5,18 @@ Values only: `config_file` reads a model's settings from disk.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Final, Literal, get_args
 
 from quadriga.errors import ConfigError
-from quadriga.limits import check_choice, check_range
+from quadriga.limits import check_choice, check_inside, check_range
+from quadriga.queue_policy import BatchPolicy, DynamicBatching
 from quadriga.specs import ANY, ModelSpec, TensorSpec
+from quadriga.warm_up import WarmUp, WarmUpInput
 from quadriga_proto.model_config_pb2 import ModelConfig as ConfigMessage
-from quadriga_proto.model_config_pb2 import ModelInput, ModelInstanceGroup
+from quadriga_proto.model_config_pb2 import ModelInput, ModelInstanceGroup, ModelWarmup
 
 #: Rows per batch of a model whose file has a batch dimension and whose config gives no max_batch_size.
 DEFAULT_MAX_BATCH_SIZE: Final = 16
-#: Requests waiting per model.
-DEFAULT_MAX_QUEUE_SIZE: Final = 1024
 
 #: Measured on two cores: networks of 0.1 MB answered 0.6 to 1.1 times as many requests with both as with one of them,
 #: MobileNetV2 (14 MB) 0.8 to 1.6 times, ResNet-50 (102 MB) 1.0 to 1.9 times. See benchmarks/BACKENDS.md.
@@ -29,9 +28,6 @@ VersionKind = Literal["latest", "all", "specific"]
 #: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "max_batch_size": (0, 65_536),
-    "max_queue_delay_microseconds": (0, 60_000_000),
-    "max_queue_size": (1, 1_000_000),
-    "default_timeout_microseconds": (0, 86_400_000_000),
     "instance_group.count": (1, 256),
     "instance_group.gpus": (0, 255),
     "parameters.threads": (1, 1024),
@@ -58,29 +54,6 @@ def _check_tensors(key: str, tensors: tuple[TensorSpec, ...]) -> None:
             )
 
 
-def _check_inside(key: str, file_name: str) -> None:
-    path = PurePosixPath(file_name)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise ConfigError(f"{key} is {file_name!r}; expected a path inside the model's folder")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPolicy:
-    """How one model's requests are queued and joined.
-
-    Attributes:
-        max_batch_size: Rows per batch; 0: the model does not batch, one request per execution.
-        max_queue_delay_us: Longest wait of a batch's first request for others to join.
-        max_queue_size: Requests that may wait; one more is refused.
-        default_timeout_us: Longest wait in the queue; 0: none.
-    """
-
-    max_batch_size: int
-    max_queue_delay_us: int = 0
-    max_queue_size: int = DEFAULT_MAX_QUEUE_SIZE
-    default_timeout_us: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceGroup:
     """Workers that run one model.
@@ -88,12 +61,14 @@ class InstanceGroup:
     Attributes:
         kind: "auto" is a GPU where one is visible, else the CPU.
         count: Workers on the CPU, or on each GPU.
-        gpus: Indices of the GPUs to use; empty: every visible one.
+        gpus: Indices of the GPUs to use; empty: the first one.
+        name: Only shown.
     """
 
     kind: DeviceKind = "auto"
     count: int = 1
     gpus: tuple[int, ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
         check_choice("instance_group.kind", self.kind, get_args(DeviceKind))
@@ -153,14 +128,13 @@ class ModelConfig:
         inputs: As declared; one row's shape where `max_batch_size` is above 0, else the whole shape.
         outputs: Likewise.
         input_formats: Layouts declared for inputs (FORMAT_NHWC, FORMAT_NCHW), by input name.
-        max_queue_delay_us: See `BatchPolicy`; likewise the next two.
-        allow_timeout_override: Only shown, to clients that read a Triton configuration: a request's `timeout` counts
-            in any case.
+        batching: How requests wait and are joined.
         instance_groups: At least one.
         threads: Threads that one inference may use (`parameters["threads"]`); None: not given.
         parameters: For the backend; without those that have a field here.
         label_files: Label file by output name, relative to the model's folder.
         versions: Which versions are served.
+        warm_ups: Inputs on which every instance is run before it is ready.
 
     Raises:
         ConfigError: A value is out of range; names the key, what came and what was expected.
@@ -173,22 +147,20 @@ class ModelConfig:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     input_formats: Mapping[str, str] = field(default_factory=dict)
-    max_queue_delay_us: int = 0
-    max_queue_size: int = DEFAULT_MAX_QUEUE_SIZE
-    default_timeout_us: int = 0
-    allow_timeout_override: bool = False
+    batching: DynamicBatching = field(default_factory=DynamicBatching)
     instance_groups: tuple[InstanceGroup, ...] = (InstanceGroup(),)
     threads: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     label_files: Mapping[str, str] = field(default_factory=dict)
     versions: VersionPolicy = VersionPolicy()
+    warm_ups: tuple[WarmUp, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_batch_size is not None:
             _check_limits("max_batch_size", self.max_batch_size)
-        _check_limits("max_queue_delay_microseconds", self.max_queue_delay_us)
-        _check_limits("max_queue_size", self.max_queue_size)
-        _check_limits("default_timeout_microseconds", self.default_timeout_us)
+            self.batching.check_preferred(self.max_batch_size)
+            for warm_up in self.warm_ups:
+                _check_rows(warm_up, self.max_batch_size)
         if self.threads is not None:
             _check_limits("parameters.threads", self.threads)
         if not self.instance_groups:
@@ -196,9 +168,9 @@ class ModelConfig:
         _check_tensors("input", self.inputs)
         _check_tensors("output", self.outputs)
         if self.file_name is not None:
-            _check_inside("default_model_filename", self.file_name)
+            check_inside("default_model_filename", self.file_name, "the model's folder")
         for file_name in self.label_files.values():
-            _check_inside("label_filename", file_name)
+            check_inside("label_filename", file_name, "the model's folder")
 
     @property
     def batches(self) -> bool | None:
@@ -211,7 +183,7 @@ class ModelConfig:
         `max_batch_size` of the answer is above 0 exactly when `spec.batches`.
 
         Raises:
-            ConfigError: `max_batch_size` contradicts the file.
+            ConfigError: `max_batch_size` contradicts the file, or a preferred size is larger.
         """
         if self.batches is not None and self.batches != spec.batches:
             found = "has" if spec.batches else "has no"
@@ -220,12 +192,7 @@ class ModelConfig:
                 f"leave max_batch_size out, or set it {'above 0' if spec.batches else 'to 0'}"
             )
         default = DEFAULT_MAX_BATCH_SIZE if spec.batches else 0
-        return BatchPolicy(
-            max_batch_size=default if self.max_batch_size is None else self.max_batch_size,
-            max_queue_delay_us=self.max_queue_delay_us if spec.batches else 0,
-            max_queue_size=self.max_queue_size,
-            default_timeout_us=self.default_timeout_us,
-        )
+        return self.batching.with_batches_of(default if self.max_batch_size is None else self.max_batch_size)
 
     def to_message(self, spec: ModelSpec | None, platform: str) -> ConfigMessage:
         """The configuration in force, defaults filled in: what the ModelConfig rpc answers.
@@ -266,18 +233,23 @@ class ModelConfig:
                 message.version_policy.specific.versions.extend(self.versions.versions)
 
     def _write_scheduling(self, message: ConfigMessage, policy: BatchPolicy) -> None:
-        batching = message.dynamic_batching
-        batching.max_queue_delay_microseconds = policy.max_queue_delay_us
-        batching.default_queue_policy.max_queue_size = policy.max_queue_size
-        batching.default_queue_policy.default_timeout_microseconds = policy.default_timeout_us
-        batching.default_queue_policy.allow_timeout_override = self.allow_timeout_override
+        message.dynamic_batching.CopyFrom(policy.to_message())
         for group in self.instance_groups:
             kind = ModelInstanceGroup.Kind.Value(f"KIND_{group.kind.upper()}")
-            message.instance_group.add(kind=kind, count=group.count, gpus=group.gpus)
+            message.instance_group.add(name=group.name, kind=kind, count=group.count, gpus=group.gpus)
         for key, value in self.parameters.items():
             message.parameters[key].string_value = value
         if self.threads is not None:
             message.parameters["threads"].string_value = str(self.threads)
+        for warm_up in self.warm_ups:
+            _write_warm_up(message, warm_up)
+
+
+def _check_rows(warm_up: WarmUp, max_batch_size: int) -> None:
+    try:
+        warm_up.check_rows(max_batch_size)
+    except ConfigError as error:
+        raise ConfigError(f"model_warmup {warm_up.name!r}: {error}") from None
 
 
 def default_threads(instances: int, cores: int, model_bytes: int) -> int:
@@ -293,5 +265,19 @@ def default_threads(instances: int, cores: int, model_bytes: int) -> int:
     return max(1, (cores // 2 if model_bytes < SMALL_MODEL_BYTES else cores) // instances)
 
 
-def _data_type(tensor: TensorSpec) -> str:
+def _write_warm_up(message: ConfigMessage, warm_up: WarmUp) -> None:
+    written = message.model_warmup.add(name=warm_up.name, batch_size=warm_up.batch_size, count=warm_up.count)
+    for name, tensor in warm_up.inputs.items():
+        place = written.inputs[name]
+        place.CopyFrom(ModelWarmup.Input(data_type=_data_type(tensor), dims=tensor.shape))
+        match tensor.content:
+            case "zeros":
+                place.zero_data = True
+            case "random":
+                place.random_data = True
+            case "file":
+                place.input_data_file = tensor.file
+
+
+def _data_type(tensor: TensorSpec | WarmUpInput) -> str:
     return "TYPE_STRING" if tensor.datatype == "BYTES" else f"TYPE_{tensor.datatype}"

@@ -24,6 +24,7 @@ from quadriga.responses import ResponseEncoder
 from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec
 from quadriga.validate import RequestValidator
+from quadriga.warm_up import WARM_UP_FOLDER
 from quadriga.workers.messages import BatchDone, Load
 from quadriga.workers.supervisor import Lifecycle, Supervisor
 from quadriga.workers.templates import Templates
@@ -87,6 +88,7 @@ class ModelVersion:
         self.load_ns = 0
         self.warm_up_ns = 0
         self._labels = model.labels_of
+        self._warm_up_folder = str(model.directory / WARM_UP_FOLDER)
         self._templates = templates
         self._on_change = on_change
         self._supervisor: Supervisor[Batch] | None = None
@@ -186,8 +188,9 @@ class ModelVersion:
             parameters=dict(self.config.parameters),
         )
         largest = DEFAULT_MAX_BATCH_SIZE if self.config.max_batch_size is None else self.config.max_batch_size
+        load = Load(self.backend, source, SLOTS, largest, self.config.warm_ups, self._warm_up_folder)
         return [
-            Load(self.backend, msgspec.structs.replace(source, device=device), SLOTS, largest) for device in devices
+            msgspec.structs.replace(load, source=msgspec.structs.replace(source, device=device)) for device in devices
         ]
 
     def _adopt(self, spec: ModelSpec) -> None:

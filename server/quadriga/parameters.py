@@ -23,10 +23,12 @@ class Parameters(NamedTuple):
     Attributes:
         timeout_us: How long it may wait in the queue, in microseconds; 0: as long as the call lasts.
         with_timings: Whether the response is to tell the server's own timings.
+        priority: 1 is the highest; 0: the model's default level.
     """
 
     timeout_us: int = 0
     with_timings: bool = False
+    priority: int = 0
 
 
 def read_parameters(request: ModelInferRequest) -> Parameters:
@@ -38,20 +40,20 @@ def read_parameters(request: ModelInferRequest) -> Parameters:
         InvalidInput: A reserved key, or a value of the wrong type.
         Unsupported: A feature that is not served.
     """
-    timeout_us, with_timings = 0, False
+    timeout_us, with_timings, priority = 0, False, 0
     for key, parameter in request.parameters.items():
         if key == "timeout":
             timeout_us = _number(key, parameter)
         elif key == TIMINGS_PARAMETER:
             with_timings = bool(_value(key, parameter, ("bool_param",)))
         elif key == "priority":
-            _number(key, parameter)  # checked as Triton does; there is one level
+            priority = _number(key, parameter)
         elif key in _SEQUENCE_TYPES:
             if _value(key, parameter, _SEQUENCE_TYPES[key]):
                 raise Unsupported(f"parameter {key!r}: stateful sequences are not served")
         elif key.startswith("triton_") and key != _TRITON_STREAM_PARAMETER:
             raise InvalidInput(f"parameter {shown(key)}: keys that start with 'triton_' are reserved")
-    return Parameters(timeout_us, with_timings)
+    return Parameters(timeout_us, with_timings, priority)
 
 
 def _number(key: str, parameter: InferParameter) -> int:

@@ -6,6 +6,7 @@ The layout is Triton's:
         <model>/
             model.toml or config.pbtxt    optional
             labels.txt                    optional: class names, one a line
+            warmup/                       optional: files that the config's model_warmup names
             <version>/                    a positive integer
                 model.onnx | model.pt | model.keras | model.savedmodel/
 
@@ -26,6 +27,7 @@ from quadriga.backends import FORMATS
 from quadriga.config_file import load_model_config
 from quadriga.errors import ConfigError
 from quadriga.model_config import ModelConfig
+from quadriga.warm_up import WARM_UP_FOLDER
 
 LABELS_FILE: Final = "labels.txt"
 #: What makes a folder a SavedModel.
@@ -245,7 +247,7 @@ def _versions(directory: Path) -> list[int]:
     for folder in folders:
         if _VERSION.fullmatch(folder.name):
             versions.append(int(folder.name))
-        else:
+        elif folder.name != WARM_UP_FOLDER:
             _warn_ignored(folder)
     if not versions:
         raise ConfigError(f"model folder {directory} has no versions; expected a folder 1 with the model's file in it")

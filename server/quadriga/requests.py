@@ -104,15 +104,17 @@ class Batch:
         requests: In the order in which their rows lie.
         rows: Of all of them.
         popped_ns: When they left the queue; monotonic clock.
+        number: Its place among the model's batches; counted only where the order of answers is preserved.
         attempts: How many workers died while they ran it.
     """
 
-    __slots__ = ("attempts", "popped_ns", "requests", "rows")
+    __slots__ = ("attempts", "number", "popped_ns", "requests", "rows")
 
-    def __init__(self, requests: list[Request], popped_ns: int) -> None:
+    def __init__(self, requests: list[Request], popped_ns: int, number: int = 0) -> None:
         self.requests = requests
         self.rows = sum([request.rows for request in requests])
         self.popped_ns = popped_ns
+        self.number = number
         self.attempts = 0
 
     def drop_dead(self, now: int) -> list[Request]:

@@ -2,10 +2,13 @@
 
     submit -> BatchQueue -> _dispatch: a slot is free and a batch due -> Worker.run
                                       ... the worker computes ...
-    requests answered <- _on_done: rows of the slot's outputs, per request <- BatchDone
+    requests answered <- Answers: rows of the slot's outputs, per request <- on_done <- BatchDone
 
 Everything is callbacks: no task, future or lock per request. A dispatch is put off to the end of the loop's turn, so
 that requests which arrived in one turn share a batch.
+
+Where a model preserves the order of its answers, batches that end before an earlier one are held back, out of their
+slots, which are free for the batch that all wait for. No new batch is formed while as many are held as there are slots.
 """
 
 import asyncio
@@ -15,22 +18,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from quadriga.answer_order import OrderedAnswers
+from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters, Phases
-from quadriga.errors import (
-    InferenceFailed,
-    InvalidInput,
-    Overloaded,
-    RequestError,
-    WorkerLost,
-)
-from quadriga.model_config import BatchPolicy
-from quadriga.requests import Batch, Output, Request, Timings
-from quadriga.scatter import split_outputs
+from quadriga.errors import InferenceFailed, Overloaded, RequestError, WorkerLost
+from quadriga.priority_queue import ONLY_LEVEL, make_queue
+from quadriga.queue_policy import BatchPolicy
+from quadriga.requests import Batch, Request
 from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
-from quadriga.workers.worker import Assigned, Worker
-from quadriga_proto.conventions import MAX_MESSAGE_BYTES
+from quadriga.workers.worker import SLOTS, Assigned, Worker
 
 log = logging.getLogger("quadriga.scheduler")
 
@@ -40,6 +38,7 @@ MAX_ATTEMPTS: Final = 2
 #: have as many deadlines.
 EXPIRY_STEP_NS: Final = 1_000_000
 _NS: Final = 1_000_000_000
+_MICROSECOND_NS: Final = 1_000
 
 
 class Scheduler:
@@ -56,7 +55,10 @@ class Scheduler:
         self._policy = policy
         self._spec = spec
         self._full = max(policy.max_batch_size, 1)
-        self._queue: BatchQueue[Request] = BatchQueue(policy.max_batch_size, policy.max_queue_delay_us * 1_000)
+        self._queue: BatchQueue[Request] = make_queue(policy)
+        self._answers = Answers(name, spec, counters)
+        if policy.preserve_ordering:
+            self._answers = OrderedAnswers(name, spec, counters, on_released=self._dispatch_soon)
         self._retries: deque[Batch] = deque()
         self._workers: list[Worker[Batch]] = []
         self._refusal: Callable[[], RequestError] | None = None
@@ -79,22 +81,28 @@ class Scheduler:
 
     # ---- requests in
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: Request, priority: int = 0) -> None:
         """Admits a request; its caller hears of it later.
+
+        Args:
+            request: Its `expires_ns` becomes earlier where the queue's policy says so.
+            priority: As the request's parameter has it: 1 is the highest; 0 or a level that is not there: the default.
 
         Raises:
             RequestError: It is refused: the queue is full, or the model takes nothing now.
         """
         if self._refusal is not None:
             raise self._refusal()
-        if len(self._queue) >= self._policy.max_queue_size:
-            self._fail_dead(self._queue.take_dead(time.monotonic_ns()))
-            if len(self._queue) >= self._policy.max_queue_size:
-                raise Overloaded(
-                    f"model {self._name!r} has {len(self._queue)} requests waiting, its limit; send fewer at a time, "
-                    "or raise max_queue_size"
-                )
-        self._queue.push(request)
+        level, policy = ONLY_LEVEL, self._policy.queue
+        if self._policy.priority_levels:
+            level = self._policy.level_of(priority)
+            policy = self._policy.queue_of(level)
+        if self._queue.waiting(level) >= policy.max_queue_size:
+            self._make_room(level, policy.max_queue_size)
+        if policy.reject_after_us:
+            expires_ns = request.arrived_ns + policy.reject_after_us * _MICROSECOND_NS
+            request.expires_ns = min(request.expires_ns or expires_ns, expires_ns)
+        self._queue.push(request, level)
         if request.expires_ns:
             self._watch_expiry(request.expires_ns, request.arrived_ns)
         self._dispatch_soon()
@@ -109,10 +117,9 @@ class Scheduler:
 
     def fail_waiting(self, refusal: Callable[[], RequestError]) -> None:
         """Fails every request that no worker holds."""
-        for batch in self._retries:
-            self._fail(batch.requests, refusal())
-        self._retries.clear()
-        self._fail(self._queue.take_all(), refusal())
+        while self._retries:
+            self._answers.fail_batch(self._retries.popleft(), refusal())
+        self._answers.fail(self._queue.take_all(), refusal())
         self._check_idle()
 
     def close(self, refusal: Callable[[], RequestError]) -> None:
@@ -123,7 +130,7 @@ class Scheduler:
                 timer.cancel()
         for worker in self._workers:
             for assigned in worker.abandon():
-                self._fail(assigned.work.requests, refusal())
+                self._answers.fail_batch(assigned.work, refusal())
         self._workers.clear()
         self.fail_waiting(refusal)
 
@@ -149,7 +156,7 @@ class Scheduler:
             batch.attempts += running
             if batch.attempts >= MAX_ATTEMPTS:
                 text = f"{MAX_ATTEMPTS} workers of model {self._name!r} died while they ran this batch (last: {how})"
-                self._fail(batch.requests, WorkerLost(text))
+                self._answers.fail_batch(batch, WorkerLost(text))
             else:
                 self._retries.append(batch)
         self._expire()
@@ -167,17 +174,7 @@ class Scheduler:
             infer_ns=done.computed_ns - done.started_ns,
             output_ns=done.finished_ns - done.computed_ns,
         )
-        try:
-            split = split_outputs(done.outputs, view, batch, self._spec)
-        except InferenceFailed as error:
-            self._fail(batch.requests, error)
-        else:
-            self.counters.count_batch(batch.rows, phases)
-            for request, outputs in zip(batch.requests, split, strict=True):
-                if request.abandoned:
-                    self._fail([request], request.why_nobody_waits(self._name, "ran"))
-                else:
-                    self._answer(request, outputs, batch.popped_ns, phases, done.finished_ns)
+        self._answers.answer_batch(batch, done, view, phases)
         worker.release(assigned.slot)
         self._dispatch()
         self._check_idle()
@@ -185,7 +182,7 @@ class Scheduler:
     def on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
         """Fails the requests of a batch that the backend could not run."""
         text = f"model {self._name!r} failed on a batch of {assigned.work.rows}: {reason}"
-        self._fail(assigned.work.requests, InferenceFailed(text))
+        self._answers.fail_batch(assigned.work, InferenceFailed(text))
         self._dispatch()
         self._check_idle()
 
@@ -225,9 +222,12 @@ class Scheduler:
         while self._retries:
             batch = self._retries.popleft()
             batch.popped_ns = now
-            self._fail_dead(batch.drop_dead(now))
+            self._answers.drop_dead(batch, now)
             if batch.requests:
                 return batch
+            self._check_idle()
+        if self._answers.held >= SLOTS * len(self._workers):
+            return None
         while (due := self._queue.due(now)) is not None:
             if due > now:
                 self._wake_at(due, now)
@@ -236,7 +236,7 @@ class Scheduler:
             if dead:
                 self._fail_dead(dead)
             if requests:
-                return Batch(requests, now)
+                return Batch(requests, now, self._answers.enter())
         return None
 
     def _send(self, worker: Worker[Batch], batch: Batch) -> None:
@@ -249,48 +249,37 @@ class Scheduler:
             worker.run(batch, parts, shapes)
         except OSError as error:
             text = f"no shared memory for a batch of {batch.rows} rows of model {self._name!r}: {error}"
-            self._fail(requests, InferenceFailed(text))
+            self._answers.fail_batch(batch, InferenceFailed(text))
         except Exception:
             log.exception("model %s: a batch cannot be sent to its worker; this is a bug", self._name)
-            self._fail(requests, InferenceFailed(f"a batch of model {self._name!r} cannot be sent to its worker"))
+            text = f"a batch of model {self._name!r} cannot be sent to its worker"
+            self._answers.fail_batch(batch, InferenceFailed(text))
 
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:
             self._due_timer.cancel()
         self._due_timer = self._loop.call_later((due - now) / _NS, self._dispatch)
 
-    # ---- ends of requests
-
-    def _answer(
-        self, request: Request, outputs: Sequence[Output], popped_ns: int, phases: Phases, finished_ns: int
-    ) -> None:
-        queue_ns = popped_ns - request.arrived_ns + phases.waiting_ns
-        total_ns = time.monotonic_ns() - request.arrived_ns
-        try:
-            request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
-        except Exception:
-            # One response that cannot be encoded must not take its batch along.
-            self._fail([request], self._unencodable(sum(len(output.raw) for output in outputs)))
-            return
-        self.counters.count_answer(request.rows, queue_ns, phases, time.monotonic_ns() - finished_ns)
-
-    def _unencodable(self, size: int) -> RequestError:
-        if size > MAX_MESSAGE_BYTES:
-            text = f"the response of model {self._name!r} has {size} bytes; gRPC carries at most {MAX_MESSAGE_BYTES}"
-            return InvalidInput(f"{text}; send fewer rows at a time")
-        log.exception("model %s: a response cannot be encoded", self._name)
-        return InferenceFailed(f"the response of model {self._name!r} cannot be encoded")
-
-    def _fail(self, requests: Sequence[Request], error: RequestError) -> None:
-        now = time.monotonic_ns()
-        for request in requests:
-            self.counters.count_failure(error.code, error.reason, now - request.arrived_ns)
-            request.caller.fail(error)
+    # ---- requests out, and the end
 
     def _fail_dead(self, dead: Sequence[Request]) -> None:
-        for request in dead:
-            self._fail([request], request.why_nobody_waits(self._name, "waited in the queue"))
+        self._answers.fail_dead(dead)
         self._check_idle()
+
+    def _make_room(self, level: int, limit: int) -> None:
+        """Takes the dead out of a full queue.
+
+        Raises:
+            Overloaded: It is full all the same.
+        """
+        self._fail_dead(self._queue.take_dead(time.monotonic_ns()))
+        waiting = self._queue.waiting(level)
+        if waiting >= limit:
+            where = f" at priority level {level}" if level else ""
+            raise Overloaded(
+                f"model {self._name!r} has {waiting} requests waiting{where}, its limit; send fewer at a time, "
+                "or raise max_queue_size"
+            )
 
     def _watch_expiry(self, expires_ns: int, now: int) -> None:
         """Makes sure that a deadline is noticed while all workers are busy or away."""
@@ -309,13 +298,14 @@ class Scheduler:
         now = time.monotonic_ns()
         self._fail_dead(self._queue.take_dead(now))
         for batch in self._retries:
-            self._fail_dead(batch.drop_dead(now))
+            self._answers.drop_dead(batch, now)
         self._retries = deque(batch for batch in self._retries if batch.requests)
         expiries = [request.expires_ns for batch in self._retries for request in batch.requests if request.expires_ns]
         if (waiting := self._queue.next_expiry()) is not None:
             expiries.append(waiting)
         if expiries:
             self._watch_expiry(min(expiries), now)
+        self._check_idle()
 
     def _check_idle(self) -> None:
         if self._idle is not None and self.waiting == 0 and self.in_flight == 0:

@@ -78,12 +78,11 @@ class InferenceService:
 
     def _submit(self, call: Call, plan: Plan, data: "Sequence[bytes | memoryview[int]]", arrived_ns: int) -> None:
         expires_ns = call.expires_ns
-        timeout_us = earliest(plan.parameters.timeout_us, plan.model.config.default_timeout_us)
-        if timeout_us:
-            expires_ns = earliest(expires_ns, arrived_ns + timeout_us * _MICROSECOND_NS)
+        if plan.parameters.timeout_us:
+            expires_ns = earliest(expires_ns, arrived_ns + plan.parameters.timeout_us * _MICROSECOND_NS)
         caller = InferCaller(call, plan)
         request = Request(caller, data, plan.shapes, plan.key, plan.rows, arrived_ns, expires_ns)
-        plan.model.scheduler.submit(request)
+        plan.model.scheduler.submit(request, plan.parameters.priority)
 
     def _refused_of(self, encoded: bytes) -> Counter[tuple[str, str]]:
         """Where to count a refusal: at the model that the request means, if it is known."""

@@ -1,5 +1,6 @@
 """The batching policy, to the nanosecond, with a clock made of integers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -23,8 +24,10 @@ class Fake:
     abandoned: bool = False
 
 
-def queue(*entries: Fake, max_rows: int = MAX_ROWS, delay: int = DELAY) -> BatchQueue[Fake]:
-    made: BatchQueue[Fake] = BatchQueue(max_rows, delay)
+def queue(
+    *entries: Fake, max_rows: int = MAX_ROWS, delay: int = DELAY, preferred: Sequence[int] = ()
+) -> BatchQueue[Fake]:
+    made: BatchQueue[Fake] = BatchQueue(max_rows, delay, preferred)
     for entry in entries:
         made.push(entry)
     return made
@@ -104,6 +107,59 @@ def test_take_all_empties() -> None:
     assert waiting.due(0) is None
 
 
+def rows_of(waiting: BatchQueue[Fake], now: int) -> list[int]:
+    return [entry.rows for entry in waiting.pop(now)[0]]
+
+
+def test_a_batch_of_a_preferred_size_does_not_wait() -> None:
+    waiting = queue(Fake(rows=3), preferred=(4, 6))
+    assert waiting.due(1) == DELAY
+    waiting.push(Fake(rows=1))
+    assert waiting.due(1) == 1
+    assert rows_of(waiting, 1) == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch"),
+    [
+        ([1, 1, 1, 1, 1, 1, 1], [1] * 6),  # the largest that fits
+        ([1, 1, 1, 1, 1], [1] * 4),
+        ([3, 1, 4], [3, 1]),  # 8 rows fit, but no preferred size above 4 is made up exactly
+        ([5, 2], [5, 2]),  # none is made up, and the rows exceed the largest
+        ([4, 5], [4]),
+        ([3, 2], None),
+    ],
+)
+def test_the_largest_preferred_size_that_requests_make_up_wins(rows: list[int], batch: list[int] | None) -> None:
+    waiting = queue(*[Fake(rows=count) for count in rows], preferred=(4, 6))
+    assert waiting.due(1) == (1 if batch else DELAY)
+    if batch:
+        assert rows_of(waiting, 1) == batch
+
+
+def test_when_the_delay_has_passed_all_that_fits_is_sent_whatever_is_preferred() -> None:
+    waiting = queue(*[Fake(rows=1) for _ in range(5)], preferred=(2,))
+    assert rows_of(waiting, DELAY - 1) == [1, 1]
+    assert rows_of(waiting, DELAY) == [1, 1, 1]
+
+
+def test_what_a_preferred_batch_leaves_waits_for_its_own_delay() -> None:
+    waiting = queue(Fake(), Fake(), Fake(arrived_ns=30), preferred=(2,))
+    assert rows_of(waiting, 40) == [1, 1]
+    assert waiting.due(40) == 30 + DELAY
+
+
+def test_without_delay_preferred_sizes_change_nothing() -> None:
+    waiting = queue(*[Fake() for _ in range(5)], delay=0, preferred=(2,))
+    assert waiting.due(1) == 1
+    assert rows_of(waiting, 1) == [1] * 5
+
+
+def test_the_dead_do_not_count_towards_a_preferred_size() -> None:
+    waiting = queue(Fake(), Fake(abandoned=True), Fake(), Fake(), preferred=(3,))
+    assert rows_of(waiting, 1) == [1, 1, 1]
+
+
 ENTRIES = st.builds(
     Fake,
     rows=st.integers(1, MAX_ROWS),
@@ -137,3 +193,25 @@ def test_a_batch_that_is_due_early_could_not_have_grown(entries: list[Fake]) -> 
     batch, _ = waiting.pop(-1)
     full = sum(entry.rows for entry in batch) >= MAX_ROWS
     assert due_early == (full or len(batch) < len(entries))
+
+
+@given(
+    st.lists(st.integers(1, MAX_ROWS), min_size=1, max_size=20),
+    st.sets(st.integers(1, MAX_ROWS), min_size=1),
+)
+def test_before_the_delay_has_passed_batches_have_preferred_sizes_where_they_can(
+    rows: list[int], preferred: set[int]
+) -> None:
+    waiting = queue(*[Fake(rows=count) for count in rows], preferred=sorted(preferred))
+    left = list(rows)
+    while waiting.due(0) == 0:
+        batch = rows_of(waiting, 0)
+        fitting = [sum(left[: end + 1]) for end in range(len(left)) if sum(left[: end + 1]) <= MAX_ROWS]
+        assert sum(batch) == max((total for total in fitting if total in preferred), default=fitting[-1])
+        assert left[: len(batch)] == batch
+        del left[: len(batch)]
+    # What waits makes up no preferred size, could still grow to one, and stays for its delay.
+    assert waiting.due(0) == (DELAY if left else None)
+    totals = [sum(left[: end + 1]) for end in range(len(left))]
+    assert not preferred & set(totals)
+    assert not totals or totals[-1] < max(preferred)

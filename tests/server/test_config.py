@@ -10,15 +10,15 @@ from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.model_config import (
     DEFAULT_MAX_BATCH_SIZE,
-    DEFAULT_MAX_QUEUE_SIZE,
     SMALL_MODEL_BYTES,
-    BatchPolicy,
     InstanceGroup,
     ModelConfig,
     VersionPolicy,
     default_threads,
 )
+from quadriga.queue_policy import DEFAULT_MAX_QUEUE_SIZE, BatchPolicy, DynamicBatching, QueuePolicy
 from quadriga.specs import ModelSpec, TensorSpec
+from quadriga.warm_up import WarmUp, WarmUpInput
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(32, 32, 3))
 SCORES = TensorSpec(name="scores", datatype="FP32", shape=(10,))
@@ -84,7 +84,7 @@ class TestServerConfig:
 
 class TestBatchPolicy:
     def test_the_file_decides_where_the_config_is_silent(self) -> None:
-        config = ModelConfig(name="m", max_queue_delay_us=100)
+        config = ModelConfig(name="m", batching=DynamicBatching(max_queue_delay_us=100))
         assert config.batch_policy(BATCHING) == BatchPolicy(
             max_batch_size=DEFAULT_MAX_BATCH_SIZE, max_queue_delay_us=100
         )
@@ -92,20 +92,28 @@ class TestBatchPolicy:
         assert config.batches is None
 
     def test_the_config_sets_everything(self) -> None:
-        config = ModelConfig(
-            name="m",
-            max_batch_size=8,
-            max_queue_delay_us=200,
-            max_queue_size=5,
-            default_timeout_us=1000,
-        )
-        assert config.batch_policy(BATCHING) == BatchPolicy(
-            max_batch_size=8,
-            max_queue_delay_us=200,
-            max_queue_size=5,
-            default_timeout_us=1000,
-        )
+        settings: dict[str, Any] = {
+            "preferred_batch_sizes": (4, 8),
+            "max_queue_delay_us": 200,
+            "preserve_ordering": True,
+            "priority_levels": 3,
+            "default_priority_level": 2,
+            "queue": QueuePolicy(max_queue_size=5, default_timeout_us=1000),
+            "level_queues": {1: QueuePolicy(timeout_action="delay")},
+        }
+        config = ModelConfig(name="m", max_batch_size=8, batching=DynamicBatching(**settings))
+        assert config.batch_policy(BATCHING) == BatchPolicy(max_batch_size=8, **settings)
         assert config.batches is True
+
+    def test_a_preferred_size_above_the_largest_batch_is_refused(self) -> None:
+        batching = DynamicBatching(preferred_batch_sizes=(4, 17))
+        with pytest.raises(ConfigError, match="preferred_batch_size has 17; expected sizes up to max_batch_size, 8"):
+            ModelConfig(name="m", max_batch_size=8, batching=batching)
+        silent = ModelConfig(name="m", batching=batching)
+        with pytest.raises(ConfigError, match=f"17; expected sizes up to max_batch_size, {DEFAULT_MAX_BATCH_SIZE}"):
+            silent.batch_policy(BATCHING)
+        with pytest.raises(ConfigError, match="has 4; expected none: the model does not batch"):
+            silent.batch_policy(NOT_BATCHING)
 
     def test_zero_says_that_the_model_does_not_batch(self) -> None:
         config = ModelConfig(name="m", max_batch_size=0)
@@ -125,9 +133,6 @@ class TestModelConfig:
         ("settings", "message"),
         [
             ({"max_batch_size": -1}, "max_batch_size is -1; expected 0 to 65536"),
-            ({"max_queue_delay_us": 60_000_001}, "max_queue_delay_microseconds is 60000001"),
-            ({"max_queue_size": 0}, "max_queue_size is 0; expected 1 to"),
-            ({"default_timeout_us": -1}, "default_timeout_microseconds is -1"),
             ({"threads": 0}, "parameters.threads is 0; expected 1 to 1024"),
             ({"instance_groups": ()}, "instance_group is empty"),
             ({"file_name": "../other/model.onnx"}, "default_model_filename is '../other/model.onnx'"),
@@ -160,6 +165,94 @@ class TestModelConfig:
         with pytest.raises(ConfigError) as caught:
             InstanceGroup(**settings)
         assert message in str(caught.value)
+
+
+class TestDynamicBatching:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"max_queue_delay_us": 60_000_001}, "max_queue_delay_microseconds is 60000001"),
+            ({"preferred_batch_sizes": (4, 0)}, "preferred_batch_size has 0; expected sizes from 1"),
+            ({"priority_levels": 257}, "priority_levels is 257; expected 0 to 256"),
+            ({"priority_levels": 2}, "default_priority_level is 0; expected 1 to 2"),
+            ({"priority_levels": 2, "default_priority_level": 3}, "default_priority_level is 3; expected 1 to 2"),
+            ({"default_priority_level": 1}, "default_priority_level is given without levels"),
+            ({"level_queues": {1: QueuePolicy()}}, "priority_queue_policy is given without levels"),
+            (
+                {"priority_levels": 2, "default_priority_level": 1, "level_queues": {3: QueuePolicy()}},
+                "a key of priority_queue_policy is 3; expected 1 to 2",
+            ),
+        ],
+    )
+    def test_bad_values_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            DynamicBatching(**settings)
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"max_queue_size": 0}, "max_queue_size is 0; expected 1 to"),
+            ({"default_timeout_us": -1}, "default_timeout_microseconds is -1"),
+            ({"timeout_action": "drop"}, "timeout_action is 'drop'; expected one of reject, delay"),
+        ],
+    )
+    def test_bad_queues_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            QueuePolicy(**settings)
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(("priority", "level"), [(0, 2), (1, 1), (2, 2), (3, 3), (4, 2), (2**64 - 1, 2)])
+    def test_a_priority_that_is_no_level_is_the_default_one(self, priority: int, level: int) -> None:
+        batching = DynamicBatching(priority_levels=3, default_priority_level=2)
+        assert batching.level_of(priority) == level
+
+    def test_levels_without_a_policy_of_their_own_have_the_default_one(self) -> None:
+        own, default = QueuePolicy(max_queue_size=1), QueuePolicy(max_queue_size=2)
+        batching = DynamicBatching(priority_levels=2, default_priority_level=1, queue=default, level_queues={2: own})
+        assert [batching.queue_of(level) for level in (1, 2)] == [default, own]
+
+    def test_a_timeout_either_refuses_or_postpones(self) -> None:
+        reject, delay = (QueuePolicy(timeout_action=action, default_timeout_us=7) for action in ("reject", "delay"))
+        assert (reject.reject_after_us, reject.postpone_after_us) == (7, 0)
+        assert (delay.reject_after_us, delay.postpone_after_us) == (0, 7)
+
+
+class TestWarmUp:
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"shape": (3, -1)}, "dims is [3, -1]; expected sizes from 1, and none open"),
+            ({"content": "ones"}, "content is 'ones'; expected one of zeros, random, file"),
+            ({"content": "file"}, "input_data_file is ''; expected a path inside the model's folder 'warmup'"),
+            ({"content": "file", "file": "../1/model.onnx"}, "input_data_file is '../1/model.onnx'"),
+            ({"content": "file", "file": "/etc/passwd"}, "input_data_file is '/etc/passwd'"),
+        ],
+    )
+    def test_bad_inputs_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            WarmUpInput(**{"datatype": "FP32", "shape": (3,), "content": "zeros", **settings})
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"batch_size": 0}, "batch_size is 0; expected 1 to"),
+            ({"count": 0}, "count is 0; expected 1 to"),
+        ],
+    )
+    def test_bad_numbers_are_refused(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            WarmUp(**{"name": "w", "batch_size": 1, "inputs": {}, **settings})
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("size", "message"), [(4, "batch_size is 5; expected 1 to max_batch_size, 4"), (0, "the model does not batch")]
+    )
+    def test_more_rows_than_the_model_takes_are_refused(self, size: int, message: str) -> None:
+        warm_up = WarmUp(name="large", batch_size=5, inputs={})
+        with pytest.raises(ConfigError, match=f"model_warmup 'large': .*{message}"):
+            ModelConfig(name="m", max_batch_size=size, warm_ups=(warm_up,))
 
 
 class TestVersionPolicy:
@@ -208,25 +301,59 @@ class TestToMessage:
             file_name="weights.onnx",
             max_batch_size=4,
             input_formats={"image": "FORMAT_NHWC"},
-            max_queue_delay_us=10,
-            default_timeout_us=20,
-            allow_timeout_override=True,
-            instance_groups=(InstanceGroup(kind="gpu", count=2, gpus=(0, 3)),),
+            batching=DynamicBatching(
+                preferred_batch_sizes=(2, 4),
+                max_queue_delay_us=10,
+                preserve_ordering=True,
+                priority_levels=2,
+                default_priority_level=2,
+                queue=QueuePolicy(default_timeout_us=20, allow_timeout_override=True),
+                level_queues={1: QueuePolicy(timeout_action="delay", default_timeout_us=5, max_queue_size=9)},
+            ),
+            instance_groups=(InstanceGroup(kind="gpu", count=2, gpus=(0, 3), name="cards"),),
             threads=3,
             parameters={"keras_backend": "torch"},
             label_files={"scores": "names.txt"},
             versions=VersionPolicy(kind="specific", versions=(1, 2)),
+            warm_ups=(
+                WarmUp(
+                    name="first",
+                    batch_size=2,
+                    inputs={
+                        "image": WarmUpInput(datatype="FP32", shape=(32, 32, 3), content="random"),
+                        "name": WarmUpInput(datatype="BYTES", shape=(1,), content="file", file="names"),
+                        "mask": WarmUpInput(datatype="BOOL", shape=(), content="zeros"),
+                    },
+                    count=3,
+                ),
+            ),
         )
         message = config.to_message(BATCHING, "onnx_onnxv1")
         assert message.default_model_filename == "weights.onnx"
         assert message.max_batch_size == 4
         assert message.input[0].format == 1
         assert message.output[0].label_filename == "names.txt"
-        assert message.dynamic_batching.max_queue_delay_microseconds == 10
-        assert message.dynamic_batching.default_queue_policy.default_timeout_microseconds == 20
-        assert message.dynamic_batching.default_queue_policy.allow_timeout_override
-        assert list(message.instance_group[0].gpus) == [0, 3]
-        assert message.instance_group[0].kind == 1
+        batching = message.dynamic_batching
+        assert list(batching.preferred_batch_size) == [2, 4]
+        assert batching.max_queue_delay_microseconds == 10
+        assert batching.preserve_ordering
+        assert (batching.priority_levels, batching.default_priority_level) == (2, 2)
+        assert batching.default_queue_policy.default_timeout_microseconds == 20
+        assert batching.default_queue_policy.allow_timeout_override
+        (first,) = batching.priority_queue_policy.values()
+        assert (first.timeout_action, first.default_timeout_microseconds, first.max_queue_size) == (1, 5, 9)
+        (group,) = message.instance_group
+        assert (group.name, group.kind, group.count, list(group.gpus)) == ("cards", 1, 2, [0, 3])
+        (warm_up,) = message.model_warmup
+        assert (warm_up.name, warm_up.batch_size, warm_up.count) == ("first", 2, 3)
+        assert {name: (i.data_type, list(i.dims)) for name, i in warm_up.inputs.items()} == {
+            "image": (11, [32, 32, 3]),
+            "name": (13, [1]),
+            "mask": (1, []),
+        }
+        assert warm_up.inputs["image"].random_data
+        assert warm_up.inputs["mask"].zero_data
+        assert warm_up.inputs["name"].input_data_file == "names"
         assert {key: value.string_value for key, value in message.parameters.items()} == {
             "threads": "3",
             "keras_backend": "torch",

@@ -6,8 +6,10 @@ import pytest
 
 from quadriga.config_file import PBTXT_FILE, TOML_FILE, load_model_config
 from quadriga.errors import ConfigError
-from quadriga.model_config import DEFAULT_MAX_QUEUE_SIZE, InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.model_config import InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.queue_policy import DEFAULT_MAX_QUEUE_SIZE, DynamicBatching, QueuePolicy
 from quadriga.specs import ModelSpec, TensorSpec
+from quadriga.warm_up import WarmUp, WarmUpInput
 
 TOML = """
 name = "m"
@@ -29,13 +31,37 @@ dims = [10]
 label_filename = "names.txt"
 
 [dynamic_batching]
+preferred_batch_size = [4, 8]
 max_queue_delay_microseconds = 100
+preserve_ordering = true
+priority_levels = 3
+default_priority_level = 2
 [dynamic_batching.default_queue_policy]
 max_queue_size = 7
 default_timeout_microseconds = 5000
 allow_timeout_override = true
+[dynamic_batching.priority_queue_policy.1]
+timeout_action = "DELAY"
+default_timeout_microseconds = 300
+
+[[model_warmup]]
+name = "sample"
+batch_size = 2
+count = 3
+[model_warmup.inputs.image]
+data_type = "TYPE_FP32"
+dims = [3, 8, 8]
+random_data = true
+[model_warmup.inputs.mask]
+data_type = "TYPE_BOOL"
+zero_data = true
+[model_warmup.inputs.text]
+data_type = "TYPE_STRING"
+dims = [2]
+input_data_file = "texts"
 
 [[instance_group]]
+name = "processors"
 kind = "KIND_CPU"
 count = 2
 [[instance_group]]
@@ -54,10 +80,21 @@ default_model_filename: "net.pt"
 input [ { name: "image" data_type: TYPE_FP32 format: FORMAT_NCHW dims: [ 3, -1, -1 ] } ]
 output [ { name: "scores", data_type: TYPE_STRING, dims: [ 10 ], label_filename: "names.txt" } ]
 dynamic_batching {
+  preferred_batch_size: [ 4, 8 ]
   max_queue_delay_microseconds: 100
+  preserve_ordering: true
+  priority_levels: 3
+  default_priority_level: 2
   default_queue_policy { max_queue_size: 7 default_timeout_microseconds: 5000 allow_timeout_override: true }
+  priority_queue_policy { key: 1 value: { timeout_action: DELAY default_timeout_microseconds: 300 } }
 }
-instance_group [ { kind: KIND_CPU count: 2 }, { kind: KIND_GPU gpus: [ 0, 1 ] } ]
+model_warmup [ {
+  name: "sample" batch_size: 2 count: 3
+  inputs { key: "image" value: { data_type: TYPE_FP32 dims: [ 3, 8, 8 ] random_data: true } }
+  inputs { key: "mask" value: { data_type: TYPE_BOOL zero_data: true } }
+  inputs { key: "text" value: { data_type: TYPE_STRING dims: [ 2 ] input_data_file: "texts" } }
+} ]
+instance_group [ { name: "processors" kind: KIND_CPU count: 2 }, { kind: KIND_GPU gpus: [ 0, 1 ] } ]
 version_policy { specific { versions: [ 1, 3 ] } }
 parameters { key: "threads" value: { string_value: "2" } }
 parameters { key: "keras_backend" value: { string_value: "torch" } }
@@ -91,15 +128,35 @@ def test_both_spellings_say_the_same(tmp_path: Path, file_name: str, text: str) 
         inputs=(TensorSpec(name="image", datatype="FP32", shape=(3, -1, -1)),),
         outputs=(TensorSpec(name="scores", datatype="BYTES", shape=(10,)),),
         input_formats={"image": "FORMAT_NCHW"},
-        max_queue_delay_us=100,
-        max_queue_size=7,
-        default_timeout_us=5000,
-        allow_timeout_override=True,
-        instance_groups=(InstanceGroup(kind="cpu", count=2), InstanceGroup(kind="gpu", gpus=(0, 1))),
+        batching=DynamicBatching(
+            preferred_batch_sizes=(4, 8),
+            max_queue_delay_us=100,
+            preserve_ordering=True,
+            priority_levels=3,
+            default_priority_level=2,
+            queue=QueuePolicy(max_queue_size=7, default_timeout_us=5000, allow_timeout_override=True),
+            level_queues={1: QueuePolicy(timeout_action="delay", default_timeout_us=300)},
+        ),
+        instance_groups=(
+            InstanceGroup(kind="cpu", count=2, name="processors"),
+            InstanceGroup(kind="gpu", gpus=(0, 1)),
+        ),
         threads=2,
         parameters={"keras_backend": "torch", "fast": "true", "ratio": "0.5", "wrapped": "w"},
         label_files={"scores": "names.txt"},
         versions=VersionPolicy(kind="specific", versions=(1, 3)),
+        warm_ups=(
+            WarmUp(
+                name="sample",
+                batch_size=2,
+                inputs={
+                    "image": WarmUpInput(datatype="FP32", shape=(3, 8, 8), content="random"),
+                    "mask": WarmUpInput(datatype="BOOL", shape=(), content="zeros"),
+                    "text": WarmUpInput(datatype="BYTES", shape=(2,), content="file", file="texts"),
+                },
+                count=3,
+            ),
+        ),
     )
 
 
@@ -163,7 +220,7 @@ def test_kind_model_and_zero_counts_are_the_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, text, PBTXT_FILE)
     assert config.instance_groups == (InstanceGroup(),)
     assert config.versions == VersionPolicy()
-    assert config.max_queue_size == DEFAULT_MAX_QUEUE_SIZE
+    assert config.batching.queue.max_queue_size == DEFAULT_MAX_QUEUE_SIZE
 
 
 def test_what_is_shown_reads_back_the_same(tmp_path: Path) -> None:
@@ -177,11 +234,10 @@ def test_what_is_shown_reads_back_the_same(tmp_path: Path) -> None:
     ("file_name", "text", "key", "known"),
     [
         (TOML_FILE, "max_bach_size = 4", "'max_bach_size'", "max_batch_size"),
-        (TOML_FILE, "[dynamic_batching]\npreferred_batch_size = [4]", "'preferred_batch_size'", "max_queue_delay"),
+        (TOML_FILE, "[dynamic_batching]\nmax_delay = 4", "'max_delay'", "max_queue_delay"),
         (TOML_FILE, "[[input]]\nname = 'x'\nshape = [3]", "'shape'", "dims"),
         (PBTXT_FILE, "max_bach_size: 4", "'max_bach_size'", "max_batch_size"),
-        (PBTXT_FILE, "dynamic_batching { preferred_batch_size: [ 4 ] }", "'preferred_batch_size'", "max_queue_delay"),
-        (PBTXT_FILE, "sequence_batching { }", "'sequence_batching'", "dynamic_batching"),
+        (PBTXT_FILE, "dynamic_batching { max_delay: 4 }", "'max_delay'", "max_queue_delay"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_known_ones(
@@ -190,6 +246,59 @@ def test_an_unknown_key_is_named_with_the_known_ones(
     message = refusal(tmp_path, text, file_name)
     assert f"unknown key {key}" in message
     assert known in message
+
+
+@pytest.mark.parametrize(
+    ("key", "toml", "pbtxt", "instead"),
+    [
+        (
+            "sequence_batching",
+            "sequence_batching = {max_sequence_idle_microseconds = 5}",
+            "sequence_batching { max_sequence_idle_microseconds: 5 }",
+            "sequences are not served",
+        ),
+        (
+            "ensemble_scheduling",
+            "[[ensemble_scheduling.step]]\nmodel_name = 'a'",
+            'ensemble_scheduling { step [ { model_name: "a" } ] }',
+            "chain them in the client",
+        ),
+        ("response_cache", "response_cache = {enable = false}", "response_cache { enable: false }", "leave it out"),
+        (
+            "optimization",
+            "optimization = {cuda = {graphs = true}}",
+            "optimization { cuda { graphs: true } }",
+            "leave it out",
+        ),
+        (
+            "model_transaction_policy",
+            "model_transaction_policy = {decoupled = false}",
+            "model_transaction_policy { decoupled: false }",
+            "one response",
+        ),
+        (
+            "rate_limiter",
+            "[[instance_group]]\nrate_limiter = {priority = 1}",
+            "instance_group { rate_limiter { priority: 1 } }",
+            "leave it out",
+        ),
+        (
+            "allow_ragged_batch",
+            "[[input]]\nname = 'x'\nallow_ragged_batch = false",
+            'input { name: "x" allow_ragged_batch: false }',
+            "unequal shapes",
+        ),
+    ],
+)
+def test_what_triton_has_and_is_not_served_is_refused_with_what_to_do(
+    tmp_path: Path, key: str, toml: str, pbtxt: str, instead: str
+) -> None:
+    for file_name, text in ((TOML_FILE, toml), (PBTXT_FILE, pbtxt)):
+        message = refusal(tmp_path, text, file_name)
+        assert f"key {key!r} of Model" in message
+        assert "is not served, whatever its value" in message
+        assert instead in message
+        (tmp_path / file_name).unlink()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +312,55 @@ def test_an_unknown_key_is_named_with_the_known_ones(
         (TOML_FILE, "max_batch_size = 1_000_000", ["max_batch_size is 1000000; expected 0 to 65536"]),
         (TOML_FILE, "max_batch_size = 99999999999", ["max_batch_size", "99999999999"]),
         (TOML_FILE, "[dynamic_batching]\nmax_queue_delay_microseconds = -1", ["max_queue_delay_microseconds", "-1"]),
+        (
+            TOML_FILE,
+            "max_batch_size = 4\n[dynamic_batching]\npreferred_batch_size = [8]",
+            ["preferred_batch_size has 8; expected sizes up to max_batch_size, 4"],
+        ),
+        (
+            TOML_FILE,
+            "[dynamic_batching]\npriority_levels = 2",
+            ["default_priority_level is 0; expected 1 to 2"],
+        ),
+        (
+            TOML_FILE,
+            "[dynamic_batching]\npriority_levels = 2\ndefault_priority_level = 1\n"
+            "[dynamic_batching.priority_queue_policy.3]\nmax_queue_size = 4",
+            ["a key of priority_queue_policy is 3; expected 1 to 2"],
+        ),
+        (
+            PBTXT_FILE,
+            "dynamic_batching { priority_levels: 2 default_priority_level: 1 "
+            "priority_queue_policy { key: 2 value: { max_queue_size: 4000000 } } }",
+            ["priority_queue_policy 2: max_queue_size is 4000000; expected 1 to"],
+        ),
+        (
+            TOML_FILE,
+            "[dynamic_batching.default_queue_policy]\ntimeout_action = 7",
+            ["default_queue_policy: timeout_action is 7; expected one of REJECT, DELAY"],
+        ),
+        (TOML_FILE, "[dynamic_batching.default_queue_policy]\ntimeout_action = 'DROP'", ["DROP"]),
+        (
+            PBTXT_FILE,
+            'model_warmup { name: "w" inputs { key: "x" value: { data_type: TYPE_FP32 zero_data: true } } }',
+            ["model_warmup 'w': batch_size is 0; expected 1 to"],
+        ),
+        (
+            PBTXT_FILE,
+            'model_warmup { batch_size: 1 inputs { key: "x" value: { data_type: TYPE_FP32 } } }',
+            ["model_warmup 'number 1': input 'x' has no data; expected one of zero_data, random_data, input_data_file"],
+        ),
+        (
+            PBTXT_FILE,
+            'model_warmup { name: "w" batch_size: 1 inputs { key: "x" value: { zero_data: true } } }',
+            ["model_warmup 'w': input 'x' has no data_type"],
+        ),
+        (
+            PBTXT_FILE,
+            'model_warmup { name: "w" batch_size: 1 inputs { key: "x" '
+            'value: { data_type: TYPE_FP32 input_data_file: "../1/model.onnx" } } }',
+            ["model_warmup 'w': input 'x': input_data_file is '../1/model.onnx'; expected a path inside"],
+        ),
         (TOML_FILE, "parameters = 3", ["parameters", "3"]),
         (TOML_FILE, "[parameters]\nthreads = 'two'", ["parameters.threads is 'two'; expected a whole number"]),
         (TOML_FILE, "[parameters]\nthreads = -1", ["parameters.threads is -1"]),

@@ -10,7 +10,8 @@ import pytest
 from fake_time import in_a_loop, pass_time, turn
 from scheduler_harness import Caller, FakeWorker, make, submit
 
-from quadriga.errors import ModelNotReady, Overloaded
+from quadriga.errors import InvalidInput, ModelNotReady, Overloaded
+from quadriga.queue_policy import QueuePolicy
 from quadriga.requests import Batch, Output, Request, Timings
 
 
@@ -82,7 +83,7 @@ async def test_a_delay_counts_from_the_first_request() -> None:
 
 @in_a_loop
 async def test_a_full_queue_refuses_unless_the_dead_make_room() -> None:
-    scheduler = make(max_queue_size=2)
+    scheduler = make(queue=QueuePolicy(max_queue_size=2))
     gone, alive = submit(scheduler), submit(scheduler)
     with pytest.raises(Overloaded, match="2 requests waiting"):
         submit(scheduler)
@@ -95,6 +96,51 @@ async def test_a_full_queue_refuses_unless_the_dead_make_room() -> None:
     worker.finish()
     assert alive.outputs
     assert late.outputs
+
+
+@in_a_loop
+async def test_the_queues_own_timeout_refuses_what_waited_for_it_and_the_earliest_deadline_counts() -> None:
+    scheduler = make(queue=QueuePolicy(default_timeout_us=3_000))
+    now = time.monotonic_ns()
+    default, sooner, later = (submit(scheduler, expires_ns=expires) for expires in (0, now + 1_000_000, now + 10**9))
+    await pass_time(1_000_000)
+    assert (default.open, sooner.open, later.open) == (True, False, True)
+    await pass_time(2_000_000)
+    assert not default.open
+    assert not later.open
+    assert scheduler.counters.failed == {("DEADLINE_EXCEEDED", "deadline"): 3}
+
+
+@in_a_loop
+async def test_with_the_action_delay_the_timeout_refuses_nobody_but_deadlines_do() -> None:
+    scheduler = make(max_batch_size=1, queue=QueuePolicy(timeout_action="delay", default_timeout_us=3_000))
+    late, hurried = submit(scheduler, value=1), submit(scheduler, expires_ns=time.monotonic_ns() + 4_000_000)
+    await pass_time(3_000_000)
+    fresh = submit(scheduler, value=2)
+    await pass_time(1_000_000)
+    assert (late.open, fresh.open) == (True, True)
+    assert hurried.error is not None
+    assert hurried.error.code == "DEADLINE_EXCEEDED"
+    worker = FakeWorker(scheduler)
+    await turn()
+    worker.finish()
+    assert (late.open, fresh.open) == (True, False)
+    worker.finish()
+    assert late.outputs
+
+
+@in_a_loop
+async def test_a_batch_of_a_preferred_size_is_sent_before_its_delay_has_passed() -> None:
+    scheduler = make(max_queue_delay_us=1_000, preferred_batch_sizes=(2,))
+    worker = FakeWorker(scheduler)
+    callers = [submit(scheduler) for _ in range(3)]
+    await turn()
+    assert (worker.rows, scheduler.waiting) == ([2], 1)
+    await pass_time(1_000_000)
+    assert worker.rows == [2, 1]
+    worker.finish()
+    worker.finish()
+    assert all(caller.outputs for caller in callers)
 
 
 @in_a_loop
@@ -229,6 +275,23 @@ async def test_a_response_that_cannot_be_encoded_fails_alone() -> None:
     assert broken.error.code == "INTERNAL"
     assert neighbour.outputs
     assert (worker.free_slots, scheduler.counters.answered, scheduler.counters.failed.total()) == (2, 1, 1)
+
+
+@in_a_loop
+async def test_a_response_that_cannot_be_what_was_asked_for_fails_with_the_reason() -> None:
+    class Unsuitable(Caller):
+        def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+            raise InvalidInput("no such classes")
+
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    caller = Unsuitable()
+    data = np.zeros((1, 2), np.float32).tobytes()
+    scheduler.submit(Request(caller, (data,), ((1, 2),), ((2,),), 1, time.monotonic_ns(), 0))
+    await turn()
+    worker.finish()
+    assert str(caller.error) == "no such classes"
+    assert scheduler.counters.failed == {("INVALID_ARGUMENT", "invalid_input"): 1}
 
 
 @in_a_loop

@@ -20,6 +20,7 @@ import msgspec
 
 from quadriga.backends.base import ModelSource
 from quadriga.specs import ModelSpec
+from quadriga.warm_up import WarmUp
 
 #: Stands before each line of a worker's own log, which it writes to the pipe that also takes what frameworks print.
 RELAY_MARK: Final = "\x1equadriga "
@@ -47,12 +48,16 @@ class Load(msgspec.Struct, frozen=True, tag=True):
         source: What to load.
         slots: How many slots the slab has; two descriptors per slot come along, inputs first.
         max_batch_size: Rows of the largest batch that will come; each size up to it is warmed up.
+        warm_ups: Further inputs to be warmed up with.
+        warm_up_folder: Of their files.
     """
 
     backend: str
     source: ModelSource
     slots: int
     max_batch_size: int
+    warm_ups: tuple[WarmUp, ...] = ()
+    warm_up_folder: str = ""
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
@@ -23,6 +24,7 @@ from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
 from quadriga.workers.slab import AttachedSlab
+from quadriga.workers.warm_up import run_warm_ups
 
 MAX_SLOTS: Final = 64
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -126,7 +128,7 @@ def serve(channel: Channel[ToWorker]) -> None:
 
 
 def load_model(load: Load) -> tuple[Backend, Loaded]:
-    """Makes the backend, loads the model and warms up every batch size up to the largest."""
+    """Makes the backend, loads the model and warms up: every batch size up to the largest, then as the config says."""
     started = time.monotonic_ns()
     try:
         backend_class = import_backend(load.backend)
@@ -141,6 +143,7 @@ def load_model(load: Load) -> tuple[Backend, Loaded]:
     loaded = time.monotonic_ns()
     # The largest first, so that allocators reserve once.
     backend.warm_up(spec, range(load.max_batch_size, 0, -1) if spec.batches else [1])
+    run_warm_ups(backend, spec, load.warm_ups, Path(load.warm_up_folder), load.max_batch_size)
     return backend, Loaded(
         spec=spec, device=source.device, load_ns=loaded - started, warm_up_ns=time.monotonic_ns() - loaded
     )
