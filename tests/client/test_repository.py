@@ -1,12 +1,13 @@
-"""Loading and unloading through both clients, against a real server."""
+"""Loading and unloading through both clients and from the command line, against a real server."""
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from running_server import RunningServer, write_fake
+from running_server import RunningServer, run_cli, write_fake
 
 from quadriga_client import errors
 
@@ -66,3 +67,25 @@ def test_what_cannot_be_loaded_says_why(client: Any) -> None:
         client.load_model("model", config={"max_batch_size": object()})
     with pytest.raises(errors.InputError, match="expected its content as bytes"):
         client.load_model("model", config={}, files={"1/model.fake": "text"})
+
+
+def test_the_commands_load_and_unload(explicit: RunningServer, tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        result = run_cli("models", *arguments, "--url", explicit.grpc)
+        assert (result.returncode == 0) is not result.stderr.startswith("Error: ")
+        assert (result.stdout + result.stderr).count("\n") == 1
+        return result.stdout + result.stderr
+
+    assert run("load", "model") == "model is loaded\n"
+    table = run_cli("status", "--url", explicit.grpc).stdout
+    assert "READY" in next(line for line in table.splitlines() if line.startswith("model "))
+    (tmp_path / "config.json").write_text('{"max_batch_size": 3}')
+    (tmp_path / "any.fake").write_text('{"inputs": [{"name": "y", "datatype": "FP32", "shape": [2]}]}')
+    file = f"4/model.fake={tmp_path / 'any.fake'}"
+    assert run("load", "model", "--config", str(tmp_path / "config.json"), "--file", file) == "model is loaded\n"
+    assert "y FP32[-1,2]" in run_cli("status", "--url", explicit.grpc).stdout
+    assert run("unload", "model") == "model is unloaded\n"
+    assert "nobody" in run("load", "nobody")
+    assert "expected VERSION/NAME=PATH" in run("load", "model", "--file", "any.fake")
+    assert "missing cannot be read" in run("load", "model", "--file", f"4/model.fake={tmp_path / 'missing'}")
+    assert "'config'" in run("load", "model", "--file", file)
