@@ -9,6 +9,7 @@ from pathlib import Path
 
 import concurrency
 import instances
+import loading
 import memory
 import open_loop
 import peers
@@ -24,6 +25,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "open": open_loop.run,
     "tensors": tensors.run,
     "instances": instances.run,
+    "loading": loading.run,
     "memory": memory.run,
     "peers": peers.run,
 }
@@ -36,8 +38,8 @@ def flags() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", action="append", choices=SECTIONS, help="repeatable; default: all, peers where --peers is given")
     add("--repository", type=Path, default=Path("models/repository"))
-    add("--models", nargs="+", default=SAME_NETWORK, help="for served; default: one network in four formats")
-    add("--model", default="same_onnx", help="for onnx, open, instances and memory")
+    add("--models", nargs="+", default=SAME_NETWORK, help="for served, loading; default: one network in four formats")
+    add("--model", default="same_onnx", help="for onnx, open, instances, loading and memory")
     add("--transport", action="append", choices=("native", "grpcio"), help="repeatable; default: all installed")
     add("--client", choices=("auto", "h2load", "grpc.aio"), default="auto", help="load generator of closed loops")
     add("--seconds", type=float, default=1.0, help="per closed loop; 20 times the slowest call at least")

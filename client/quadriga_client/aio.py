@@ -14,6 +14,7 @@ from quadriga_client.client import DEFAULT_RETRY, DEFAULT_TIMEOUT
 from quadriga_client.errors import ClientClosedError, Metadata, QuadrigaClientError, error_of
 from quadriga_client.images import Images
 from quadriga_client.operations import Operations, Result, Steps
+from quadriga_client.repository import Config, Files
 from quadriga_client.requests import Inputs, Parameters
 from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
 from quadriga_client.retry import Deadline, RetryPolicy
@@ -106,6 +107,20 @@ class AsyncClient:
     async def status(self, *, timeout: float | None = None) -> list[ModelStatus]:
         """See `Client.status`."""
         return await self._run(self._operations.status(), timeout)
+
+    async def repository_index(self, *, timeout: float | None = None) -> list[ModelStatus]:
+        """See `Client.repository_index`."""
+        return await self._run(self._operations.repository_index(), timeout)
+
+    async def load_model(
+        self, model: str, *, config: Config | None = None, files: Files | None = None, timeout: float | None = None
+    ) -> None:
+        """See `Client.load_model`."""
+        return await self._run(self._operations.load_model(model, config, files), timeout)
+
+    async def unload_model(self, model: str, *, timeout: float | None = None) -> None:
+        """See `Client.unload_model`."""
+        return await self._run(self._operations.unload_model(model), timeout)
 
     async def statistics(
         self, model: str = "", version: str = "", *, timeout: float | None = None

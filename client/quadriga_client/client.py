@@ -11,6 +11,7 @@ from quadriga_client import retry as retries
 from quadriga_client.errors import ClientClosedError, Metadata, QuadrigaClientError, error_of
 from quadriga_client.images import Images
 from quadriga_client.operations import Operations, Result, Steps
+from quadriga_client.repository import Config, Files
 from quadriga_client.requests import Inputs, Parameters
 from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
 from quadriga_client.retry import Deadline, RetryPolicy
@@ -167,6 +168,32 @@ class Client:
     def status(self, *, timeout: float | None = None) -> list[ModelStatus]:
         """Every version that the server knows, with its state, and its metadata where it is ready."""
         return self._run(self._operations.status(), timeout)
+
+    def repository_index(self, *, timeout: float | None = None) -> list[ModelStatus]:
+        """Every model in the server's repositories, loaded or not, without metadata: one call."""
+        return self._run(self._operations.repository_index(), timeout)
+
+    def load_model(
+        self, model: str, *, config: Config | None = None, files: Files | None = None, timeout: float | None = None
+    ) -> None:
+        """Has the server load a model, or load it anew; returns when it serves.
+
+        For servers under explicit model control. What served before goes on until then, and where the load fails.
+
+        Args:
+            model: Its name.
+            config: In the place of the model's own configuration.
+            files: By "<version>/<name>": the model is made of these alone, and needs `config` too.
+            timeout: Seconds; None is the client's. The server goes on loading when they have passed.
+
+        Raises:
+            InputError: No request can be made of the arguments.
+        """
+        return self._run(self._operations.load_model(model, config, files), timeout)
+
+    def unload_model(self, model: str, *, timeout: float | None = None) -> None:
+        """Has the server unload a model; returns when no new request is taken. One that is not loaded is no error."""
+        return self._run(self._operations.unload_model(model), timeout)
 
     def statistics(self, model: str = "", version: str = "", *, timeout: float | None = None) -> list[ModelStatistics]:
         """Counts and durations of a model's versions since they were loaded; without a model, of all."""

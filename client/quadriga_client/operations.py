@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from quadriga_client.classification import classify_result
 from quadriga_client.errors import InputError, InvalidArgument, NotFound, ResponseError, Unavailable, Unimplemented
 from quadriga_client.images import ImageInput, Images, as_sequence
+from quadriga_client.repository import Config, Files, load_request
 from quadriga_client.requests import Inputs, Parameters, infer_request
 from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
 from quadriga_client.rpcs import Rpc
@@ -128,26 +129,36 @@ class Operations:
 
     def status(self) -> Steps[list[ModelStatus]]:
         """See `Client.status`."""
-        index = yield from unary("RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse)
         rows: list[ModelStatus] = []
-        for entry in index.models:
+        for entry in (yield from self.repository_index()):
             metadata: ModelMetadata | None = None
             if entry.state == "READY":
                 try:
-                    metadata = yield from self.model_metadata(entry.name, entry.version)
+                    metadata = yield from self.model_metadata(entry.model, entry.version)
                 except (NotFound, Unavailable):
                     # Unloaded between the two rpcs: the row stands as the index had it.
                     metadata = None
-            rows.append(
-                ModelStatus(
-                    model=entry.name,
-                    version=entry.version,
-                    state=entry.state,
-                    reason=entry.reason,
-                    metadata=metadata,
-                )
-            )
+            rows.append(replace(entry, metadata=metadata))
         return rows
+
+    def repository_index(self) -> Steps[list[ModelStatus]]:
+        """See `Client.repository_index`."""
+        index = yield from unary("RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse)
+        return [
+            ModelStatus(model=each.name, version=each.version, state=each.state, reason=each.reason, metadata=None)
+            for each in index.models
+        ]
+
+    def load_model(self, model: str, config: Config | None, files: Files | None) -> Steps[None]:
+        """See `Client.load_model`."""
+        yield from unary("RepositoryModelLoad", load_request(model, config, files), pb.RepositoryModelLoadResponse)
+        self._forget(model)
+
+    def unload_model(self, model: str) -> Steps[None]:
+        """See `Client.unload_model`."""
+        request = pb.RepositoryModelUnloadRequest(model_name=model)
+        yield from unary("RepositoryModelUnload", request, pb.RepositoryModelUnloadResponse)
+        self._forget(model)
 
     def statistics(self, model: str, version: str) -> Steps[list[ModelStatistics]]:
         """See `Client.statistics`."""
@@ -160,6 +171,10 @@ class Operations:
             raise InputError("the model's name is empty")
         known = self._metadata.get((model, version))
         return known if known is not None else (yield from self.model_metadata(model, version))
+
+    def _forget(self, model: str) -> None:
+        for key in [key for key in self._metadata if key[0] == model]:
+            del self._metadata[key]
 
     def _as_answered(self, metadata: ModelMetadata, asked: str, answered: str) -> Steps[ModelMetadata]:
         """The metadata of the version that answered: a newer one may have taken over since it was read."""

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("quadriga.commands.serve:serve", "Serve models from repositories or single files."),
     "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
     "status": ("quadriga.commands.status:status", "Show the models of a running server."),
+    "models": ("quadriga.commands.models:models", "Load and unload models of a running server."),
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 

@@ -4,6 +4,7 @@ One schema, the `ModelConfig` message, in two spellings: `model.toml`, and Trito
 where the model's own file says enough.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -72,13 +73,42 @@ def load_model_config(directory: Path, name: str) -> ModelConfig:
         raise ConfigError(f"{path}: {error}") from None
 
 
+def parse_model_config(name: str, text: str) -> ModelConfig:
+    """The settings of the model `name` from a JSON text, by the same rules as those of a file.
+
+    Raises:
+        ConfigError: It is not JSON, or it says what cannot be; names the key, what came and what was expected.
+    """
+    message = ConfigMessage(max_batch_size=_NOT_GIVEN)
+    try:
+        tables = json.loads(text, object_pairs_hook=_each_key_once)
+        if not isinstance(tables, dict):
+            raise ConfigError(f"is a JSON {type(tables).__name__}; expected an object")
+        json_format.ParseDict(_with_parameters(tables), message, descriptor_pool=POOL)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"is not JSON: {error}") from None
+    except json_format.ParseError as error:
+        raise ConfigError(_explained(str(error))) from None
+    if message.name not in ("", name):
+        raise ConfigError(f"name is {message.name!r}; expected {name!r}, or none")
+    return _from_message(name, message)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ConfigError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return table
+
+
 def _read(path: Path) -> ConfigMessage:
     """The message in a file, with `_NOT_GIVEN` where it gives no max_batch_size."""
     message = ConfigMessage(max_batch_size=_NOT_GIVEN)
     try:
         text = path.read_text(encoding="utf-8")
         if path.name == TOML_FILE:
-            json_format.ParseDict(_from_toml(text), message, descriptor_pool=POOL)
+            json_format.ParseDict(_with_parameters(tomllib.loads(text)), message, descriptor_pool=POOL)
         else:
             text_format.Parse(text, ConfigMessage(), descriptor_pool=POOL)  # refuses a key given twice; Merge does not
             text_format.Merge(text, message, descriptor_pool=POOL)
@@ -93,9 +123,8 @@ def _read(path: Path) -> ConfigMessage:
     return message
 
 
-def _from_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text, with `parameters` of plain values, as in `threads = 2`, in the message's own form."""
-    tables = tomllib.loads(text)
+def _with_parameters(tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables of a text, with `parameters` of plain values, as in `threads = 2`, in the message's own form."""
     parameters = tables.get("parameters")
     if isinstance(parameters, dict):
         tables["parameters"] = {key: _parameter(key, value) for key, value in parameters.items()}

@@ -1,4 +1,4 @@
-"""The rpcs beside inference: health, metadata, configuration, statistics and the repository's index. Server process."""
+"""The rpcs beside inference that only read: health, metadata, configuration and statistics. Server process."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from quadriga import __version__
 from quadriga.config import ServerConfig
 from quadriga.counters import ModelCounters
-from quadriga.errors import InvalidInput, ModelNotFound, RequestError, Unsupported
+from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, RequestError
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import fail
@@ -23,13 +23,16 @@ SERVER_NAME: Final = "quadriga"
 #: Extensions that every server answers.
 ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy", "statistics")
 
+#: Those of loading and unloading by request; the repository's index alone is always answered.
+WITH_EXPLICIT_CONTROL: Final = ("model_repository", "model_repository(unload_dependents)")
+
 
 def extensions(config: ServerConfig) -> tuple[str, ...]:
     """What ServerMetadata advertises: the extensions that are on, and no other.
 
     perf_analyzer asks for statistics only when it finds "statistics" here.
     """
-    return ALWAYS_ON
+    return (*ALWAYS_ON, *WITH_EXPLICIT_CONTROL) if config.model_control == "explicit" else ALWAYS_ON
 
 
 class ControlService:
@@ -51,7 +54,6 @@ class ControlService:
             "ModelMetadata": _unary(pb.ModelMetadataRequest, self.model_metadata),
             "ModelConfig": _unary(pb.ModelConfigRequest, self.model_config),
             "ModelStatistics": _unary(pb.ModelStatisticsRequest, self.model_statistics),
-            "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self.repository_index),
         }
 
     def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
@@ -104,25 +106,9 @@ class ControlService:
                 versions = [self._models.find(request.name, request.version)]
             else:
                 versions = self._models.versions(request.name)
-        except ModelNotFound as error:
+        except (ModelNotFound, ModelNotReady) as error:
             raise InvalidInput(str(error)) from None  # Triton's code for this rpc
         return pb.ModelStatisticsResponse(model_stats=[_statistics(version) for version in versions if version.loaded])
-
-    def repository_index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
-        """Every version that is known, with its state."""
-        if request.repository_name:
-            raise Unsupported("'repository_name': all repositories are one index here; leave it empty")
-        response = pb.RepositoryIndexResponse()
-        for version in self._models.all():
-            response.models.add(
-                name=version.name, version=version.version_text, state=version.state, reason=version.reason
-            )
-        for name, reason in self._models.broken().items():
-            response.models.add(name=name, state=State.UNAVAILABLE, reason=reason)
-        if request.ready:
-            kept = [model for model in response.models if model.state == State.READY]
-            response = pb.RepositoryIndexResponse(models=kept)
-        return response
 
     def _loaded(self, name: str, version: str) -> ModelVersion:
         model = self._models.find(name, version)

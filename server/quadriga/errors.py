@@ -7,6 +7,8 @@
         ├── ModelNotFound      lookup: no such model or version; NoVersionAvailable: none of them could be loaded
         ├── Unsupported        an rpc or a feature that is off or not served
         ├── ModelNotReady      lookup: known, but loading, failed or unloading
+        ├── LoadFailed         load by request: the model cannot be loaded; ModelMissing: no repository has it
+        ├── LoadingIsOff       load or unload by request, without explicit model control
         ├── Overloaded         admission: the model's queue is full
         ├── DeadlineExceeded   queue: nobody would see the answer any more
         ├── Cancelled          queue: the caller has gone
@@ -76,6 +78,24 @@ class ModelNotReady(RequestError):
     """The model is known and cannot answer now."""
 
     code, reason = "UNAVAILABLE", "not_ready"
+
+
+class LoadFailed(RequestError):
+    """The model that was to be loaded cannot be; what served before goes on."""
+
+    code, reason = "INVALID_ARGUMENT", "load_failed"
+
+
+class ModelMissing(RequestError):
+    """The model that was to be loaded is in no repository."""
+
+    code, reason = "INTERNAL", "model_missing"
+
+
+class LoadingIsOff(RequestError):
+    """Models are loaded and unloaded by request under explicit model control alone."""
+
+    code, reason = "UNAVAILABLE", "loading_is_off"
 
 
 class Overloaded(RequestError):

@@ -10,6 +10,7 @@ import enum
 import logging
 import os
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -31,6 +32,9 @@ from quadriga.workers.templates import Templates
 from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
 
 log = logging.getLogger("quadriga.registry")
+
+#: The reason of a version that was unloaded, as RepositoryIndex gives it.
+UNLOADED: Final = "unloaded"
 
 
 class State(enum.StrEnum):
@@ -109,6 +113,11 @@ class ModelVersion:
         return hasattr(self, "scheduler")
 
     @property
+    def admits(self) -> bool:
+        """Whether it takes requests: also while a worker is being replaced, which its requests wait for."""
+        return self.state is State.READY or (self.state is State.LOADING and self.loaded)
+
+    @property
     def workers(self) -> list[Worker[Batch]]:
         """Its workers that can take batches now."""
         return [] if self._supervisor is None else self._supervisor.workers
@@ -154,11 +163,17 @@ class ModelVersion:
             self.scheduler.add_worker(worker)
         self._change(State.READY, "")
 
-    async def unload(self, drain_seconds: float) -> None:
-        """Takes no request any more, lets those in hand end, and ends the workers."""
+    def withdraw(self) -> None:
+        """Takes no request any more; those in hand go on."""
         self._change(State.UNLOADING, "unloading")
         if self.loaded:
             self.scheduler.refuse(self._not_ready)
+
+    async def unload(self, drain_seconds: float) -> None:
+        """Takes no request any more, lets those in hand end, and ends the workers."""
+        if self.state is not State.UNLOADING:
+            self.withdraw()
+        if self.loaded:
             try:
                 async with asyncio.timeout(drain_seconds):
                     await self.scheduler.drained()
@@ -168,7 +183,7 @@ class ModelVersion:
             await self._supervisor.stop()
         if self.loaded:
             self.scheduler.close(self._not_ready)
-        self._change(State.UNAVAILABLE, "unloaded")
+        self._change(State.UNAVAILABLE, UNLOADED)
 
     async def _give_up(self, reason: str) -> None:
         if self._supervisor is not None:
@@ -203,7 +218,7 @@ class ModelVersion:
 
     def _change(self, state: State, reason: str) -> None:
         self.state, self.reason = state, reason
-        if state is State.UNAVAILABLE and reason != "unloaded":
+        if state is State.UNAVAILABLE and reason != UNLOADED:
             log.error("model %s version %s is unavailable: %s", self.name, self.version, reason)
         self._on_change(self)
 

@@ -82,6 +82,13 @@ class PlanMemory:
         known = self._plans.setdefault(len(data), [])
         known[:] = [(head, plan), *[entry for entry in known if entry[0] != head]][:_MOST_HEADS]
 
+    def forget(self, model: ModelVersion) -> None:
+        """Drops the plans of a model that has gone, and with them all that they hold of it."""
+        for length, known in list(self._plans.items()):
+            known[:] = [(head, plan) for head, plan in known if plan.model is not model]
+            if not known:
+                del self._plans[length]
+
 
 def _decides_all_but(content: bytes, head: bytes, request: ModelInferRequest) -> bool:
     """Whether a request with this head and a tensor of as many bytes is the same but for these bytes."""

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
+from quadriga.fingerprint import Fingerprint, fingerprint
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles, fingerprint, scan
+from quadriga.repository import ModelFiles, scan
 
 log = logging.getLogger("quadriga.polling")
 
 #: What is on disk: by name, a model and its fingerprint.
-Snapshot = dict[str, tuple[ModelFiles, tuple[tuple[str, int, int, int], ...]]]
+Snapshot = dict[str, tuple[ModelFiles, Fingerprint]]
 
 
 class Poller:
@@ -56,7 +57,7 @@ class Poller:
         for name in gone:
             log.info("gone from disk: %s", name)
             await self._models.unload(self._versions(name), self._config.drain_seconds)
-            self._models.forget_broken(name)
+            self._models.forget(name)
 
     def _scan(self) -> Snapshot:
         files = [file for file in self._config.files if file.exists()]

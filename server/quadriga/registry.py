@@ -6,7 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown, shown
+from quadriga.errors import (
+    InvalidInput,
+    LoadFailed,
+    ModelNotFound,
+    ModelNotReady,
+    NoVersionAvailable,
+    ShuttingDown,
+    shown,
+)
 from quadriga.model_config import ModelConfig
 from quadriga.model_version import ModelVersion, State
 from quadriga.repository import MOST_VERSION_DIGITS, ModelFiles, ModelVersionFiles
@@ -32,7 +40,7 @@ class ModelRegistry:
 
         Args:
             templates: What workers are forked from; without, all are spawned.
-            on_change: Hears of every change of a version's state.
+            on_change: Hears of every change of a version's state, and of its end.
         """
         self.draining = False
         self._templates = templates or Templates(enabled=False)
@@ -40,7 +48,10 @@ class ModelRegistry:
         self._models: dict[str, dict[int, ModelVersion]] = {}
         self._broken: dict[str, str] = {}
         self._ready: dict[tuple[str, str], ModelVersion] = {}
-        self._retiring: set[ModelVersion] = set()
+        self._unloaded: dict[str, tuple[int, ...]] = {}
+        # Versions that are in no table and may have workers: a newer copy that loads, an older one that ends.
+        self._apart: set[ModelVersion] = set()
+        self._retirements: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(max(os.cpu_count() or 1, 2))
 
     def ready(self, name: str, version: str) -> ModelVersion:
@@ -61,6 +72,8 @@ class ModelRegistry:
             RequestError: No such model or version is known, or `version` is not a number.
         """
         number = parse_version(version) if version else None
+        if number in self._unloaded.get(name, ()):
+            raise ModelNotReady(f"model {name!r} version {number} is unloaded; load the model again")
         versions = self._versions(name)
         if number is not None:
             if number not in versions:
@@ -81,6 +94,10 @@ class ModelRegistry:
         """Every version of every model, by name and number."""
         return [version for name in sorted(self._models) for version in self.versions(name)]
 
+    def unloaded(self) -> dict[str, tuple[int, ...]]:
+        """The versions of models that were withdrawn, ascending, until they are loaded again or forgotten."""
+        return dict(self._unloaded)
+
     def broken(self) -> dict[str, str]:
         """Models without any version that could be tried, and why."""
         return dict(self._broken)
@@ -93,13 +110,50 @@ class ModelRegistry:
         loading = []
         for model in found:
             if model.config is None or not model.versions:
-                self._broken[model.name] = model.error or "it has no version"
-                state = "keeps serving what it had" if model.name in self._models else "is unavailable"
-                log.error("model %s %s: %s", model.name, state, self._broken[model.name])
+                self._note_broken(model)
                 continue
             self._broken.pop(model.name, None)
             loading += [self._load_version(model, files, model.config) for files in model.versions]
         await asyncio.gather(*loading)
+
+    async def replace(self, model: ModelFiles) -> "asyncio.Task[None]":
+        """Loads a model beside what serves of it, and puts all its versions in the place of those in one step.
+
+        Returns:
+            When what was replaced has gone.
+
+        Raises:
+            LoadFailed: One of its versions cannot be loaded; what served goes on.
+        """
+        if model.config is None or not model.versions:
+            raise LoadFailed(f"model {model.name!r} cannot be loaded: {self._note_broken(model)}")
+        config = model.config
+        fresh = [ModelVersion(model, files, config, self._templates, self._changed) for files in model.versions]
+        old = [version for version in self._of(model.name) if version.loaded and version.state is not State.UNLOADING]
+        if old:
+            self._apart.update(fresh)
+        else:
+            self._put(model.name, fresh)  # nothing goes on meanwhile: what loads is what there is to see
+        await asyncio.gather(*(version.load(self._gate) for version in fresh))
+        if failed := [version for version in fresh if not version.admits]:
+            reasons = "; ".join(f"version {version.version}: {version.reason}" for version in failed)
+            await self.unload([version for version in fresh if version.loaded], drain_seconds=0)
+            self._apart.difference_update(fresh)
+            outcome = "what it had goes on serving" if old else "it is unavailable"
+            raise LoadFailed(f"model {model.name!r} cannot be loaded, and {outcome}: {reasons}")
+        if old:
+            self._put(model.name, fresh)
+            self._apart.difference_update(fresh)
+        return self._retire(old)
+
+    def withdraw(self, name: str) -> "asyncio.Task[None]":
+        """Takes a model out of service now, and remembers that it was there.
+
+        Returns:
+            When the requests in hand have ended, and it has gone.
+        """
+        self._broken.pop(name, None)
+        return self._retire([version for version in self._of(name) if version.state is not State.UNLOADING], name)
 
     async def unload(self, versions: Sequence[ModelVersion], drain_seconds: float) -> None:
         """Unloads versions side by side and forgets them."""
@@ -108,17 +162,54 @@ class ModelRegistry:
             table = self._models.get(version.name, {})
             if table.get(version.version) is version:
                 del table[version.version]
-            if not table:
-                self._models.pop(version.name, None)
+                if not table:
+                    self._models.pop(version.name, None)
+                self._changed(version)
 
     async def close(self) -> None:
         """Unloads everything at once, also what a newer copy has just replaced."""
-        await self.unload([*self.all(), *self._retiring], drain_seconds=0)
-        self._retiring.clear()
+        for retirement in self._retirements:
+            retirement.cancel()
+        await asyncio.gather(*self._retirements, return_exceptions=True)
+        await self.unload(list({*self.all(), *self._apart}), drain_seconds=0)
+        self._apart.clear()
 
-    def forget_broken(self, name: str) -> None:
-        """Drops a model that could not be tried and whose folder is gone."""
+    def forget(self, name: str) -> None:
+        """Drops what is remembered of a model whose files are gone and of which nothing is loaded."""
         self._broken.pop(name, None)
+        self._unloaded.pop(name, None)
+        if all(version.state is State.UNAVAILABLE and not version.loaded for version in self._of(name)):
+            for version in list(self._models.pop(name, {}).values()):
+                self._changed(version)
+
+    def _retire(self, versions: Sequence[ModelVersion], remembered: str = "") -> "asyncio.Task[None]":
+        for version in versions:
+            version.withdraw()
+        self._apart.update(versions)
+        task = asyncio.create_task(self._end(versions, remembered))
+        self._retirements.add(task)
+        task.add_done_callback(self._retirements.discard)
+        return task
+
+    async def _end(self, versions: Sequence[ModelVersion], remembered: str) -> None:
+        await self.unload(versions, SWAP_DRAIN_SECONDS)
+        self._apart.difference_update(versions)
+        if versions and remembered and remembered not in self._models:
+            self._unloaded[remembered] = tuple(version.version for version in versions)
+
+    def _put(self, name: str, versions: Sequence[ModelVersion]) -> None:
+        """Makes these the versions of a model, in one step; what it had is somebody else's to end."""
+        self._models[name] = {version.version: version for version in versions}
+        self._broken.pop(name, None)
+        self._unloaded.pop(name, None)
+        self._refresh(name)
+
+    def _note_broken(self, model: ModelFiles) -> str:
+        reason = model.error or "it has no version"
+        state = "keeps serving what it had" if model.name in self._models else "is unavailable"
+        log.error("model %s %s: %s", model.name, state, reason)
+        self._broken[model.name] = reason
+        return reason
 
     async def _load_version(self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig) -> None:
         fresh = ModelVersion(model, files, config, self._templates, self._changed)
@@ -134,9 +225,7 @@ class ModelRegistry:
             return
         table[files.version] = fresh
         self._refresh(model.name)
-        self._retiring.add(old)
-        await old.unload(SWAP_DRAIN_SECONDS)
-        self._retiring.discard(old)
+        await self._retire([old])
 
     def _changed(self, version: ModelVersion) -> None:
         self._refresh(version.name)
@@ -147,14 +236,18 @@ class ModelRegistry:
         for key in [key for key in self._ready if key[0] == name]:
             del self._ready[key]
         for number, version in sorted(self._models.get(name, {}).items()):
-            # A version whose worker is being replaced still admits: its requests wait for the new one.
-            if version.state is State.READY or (version.state is State.LOADING and version.loaded):
+            if version.admits:
                 self._ready[name, str(number)] = version
                 self._ready[name, ""] = version
+
+    def _of(self, name: str) -> list[ModelVersion]:
+        return list(self._models.get(name, {}).values())
 
     def _versions(self, name: str) -> dict[int, ModelVersion]:
         if versions := self._models.get(name):
             return versions
+        if name in self._unloaded:
+            raise NoVersionAvailable(f"model {name!r} is unloaded, and no version of it is available; load it again")
         if name in self._broken:
             raise ModelNotReady(f"model {name!r} is unavailable: {self._broken[name]}")
         known = ", ".join(sorted(self._models)) or "none"
@@ -169,7 +262,8 @@ class ModelRegistry:
             return ready
         text = f"model {name!r} version {found.version} is {found.state}: {found.reason}"
         if not version and not any(
-            sibling.loaded or sibling.state is State.LOADING for sibling in self._models[name].values()
+            sibling.state is State.LOADING or (sibling.loaded and sibling.state is not State.UNLOADING)
+            for sibling in self._of(name)
         ):
             raise NoVersionAvailable(f"{text}; no other version is available")
         raise ModelNotReady(text)

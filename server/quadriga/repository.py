@@ -1,4 +1,4 @@
-"""Models on disk: what is there, what of it can be served, and whether it has changed. Runs in the server process.
+"""Models on disk: what is there, and what of it can be served. Runs in the server process.
 
 The layout is Triton's:
 
@@ -16,12 +16,11 @@ Knows nothing of processes: what is found is a value, and loading it is somebody
 import logging
 import os
 import re
-import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from quadriga.backends import FORMATS
 from quadriga.config_file import load_model_config
@@ -97,20 +96,69 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+class Place(NamedTuple):
+    """Where a model lies.
+
+    Attributes:
+        path: Its folder in a repository; or a single file, which is a folder for a SavedModel.
+        single: Whether it is a single file.
+    """
+
+    path: Path
+    single: bool
+
+
+def places(repositories: Sequence[Path], files: Sequence[Path] = ()) -> dict[str, list[Place]]:
+    """Where the models of the repositories and the single files lie, by name. Nothing is read yet.
+
+    Raises:
+        ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
+    """
+    found: dict[str, list[Place]] = {}
+    for file in files:
+        found.setdefault(single_file(file).name, []).append(Place(Path(os.path.abspath(file)), single=True))
+    for repository in {repository.resolve(): repository for repository in repositories}.values():
+        try:
+            folders = _folders(repository)
+        except OSError as error:
+            raise ConfigError(f"model repository {repository} cannot be read: {error.strerror}") from None
+        for folder in folders:
+            found.setdefault(folder.name, []).append(Place(folder, single=False))
+    return {name: found[name] for name in sorted(found)}
+
+
 def scan(repositories: Sequence[Path], files: Sequence[Path] = ()) -> list[ModelFiles]:
     """Every model of the repositories and every single file, by name; a name that is there twice cannot be served.
 
     Raises:
         ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
     """
-    found = [single_file(file) for file in files]
-    for repository in {repository.resolve(): repository for repository in repositories}.values():
-        found.extend(_models(repository))
-    by_name: dict[str, ModelFiles] = {}
-    for model in found:
-        earlier = by_name.get(model.name)
-        by_name[model.name] = model if earlier is None else _ambiguous(earlier, model)
-    return [by_name[name] for name in sorted(by_name)]
+    return [read_model(name, found) for name, found in places(repositories, files).items()]
+
+
+def read_model(name: str, found: Sequence[Place], config: ModelConfig | None = None) -> ModelFiles:
+    """The model that lies at `found`, with `config` in place of its own configuration where one is given.
+
+    Raises:
+        ConfigError: A single file is not there any more.
+    """
+    if len(found) > 1:
+        return ModelFiles(name=name, directory=found[0].path, error=ambiguity(name, found))
+    (place,) = found
+    if not place.single:
+        return read_folder(name, place.path, config)
+    model = single_file(place.path)
+    if config is None:
+        return model
+    versions = tuple(replace(version, backend=config.backend or version.backend) for version in model.versions)
+    return replace(model, config=config, versions=versions)
+
+
+def ambiguity(name: str, found: Sequence[Place]) -> str:
+    """Why a name that is there more than once cannot be served."""
+    where = " and ".join(str(place.path) for place in found)
+    count, others = ("two", "one") if len(found) == 2 else (str(len(found)), "all but one")
+    return f"{count} models are called {name!r}, {where}; rename or remove {others}"
 
 
 def single_file(path: Path) -> ModelFiles:
@@ -161,36 +209,6 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.rstrip().split("\n")) if text.strip() else ()
 
 
-def fingerprint(model: ModelFiles) -> tuple[tuple[str, int, int, int], ...]:
-    """A value that changes whenever a file or folder of the model comes, goes or is written.
-
-    Returns:
-        Path, inode, size in bytes and time of modification in ns of each, in order; size and time of a folder are 0.
-    """
-    return tuple(sorted(_entries(model.file or model.directory)))
-
-
-def _entries(root: Path) -> Iterator[tuple[str, int, int, int]]:
-    pending, seen = [root], set()
-    while pending:
-        path = pending.pop()
-        try:
-            found = path.stat()
-            is_folder = stat.S_ISDIR(found.st_mode)
-            if is_folder and (found.st_dev, found.st_ino) not in seen:  # a link may lead back up
-                seen.add((found.st_dev, found.st_ino))
-                pending.extend(path.iterdir())
-        except OSError:  # gone since it was listed, a dangling link, or not ours to read: as good as not there
-            continue
-        yield str(path), found.st_ino, 0 if is_folder else found.st_size, 0 if is_folder else found.st_mtime_ns
-
-
-def _ambiguous(first: ModelFiles, second: ModelFiles) -> ModelFiles:
-    places = f"{first.file or first.directory} and {second.file or second.directory}"
-    problem = f"two models are called {first.name!r}, {places}; rename or remove one"
-    return ModelFiles(name=first.name, directory=first.directory, file=first.file, error=problem)
-
-
 def _folders(parent: Path) -> list[Path]:
     """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry."""
     folders = []
@@ -204,19 +222,11 @@ def _folders(parent: Path) -> list[Path]:
     return folders
 
 
-def _models(repository: Path) -> list[ModelFiles]:
-    try:
-        folders = _folders(repository)
-    except OSError as error:
-        raise ConfigError(f"model repository {repository} cannot be read: {error.strerror}") from None
-    return [_model(directory) for directory in folders]
-
-
-def _model(directory: Path) -> ModelFiles:
-    name = directory.name
+def read_folder(name: str, directory: Path, config: ModelConfig | None = None) -> ModelFiles:
+    """The model `name` whose folder is `directory`; `config` stands in for the folder's own."""
     misconfigured = True
     try:
-        config = load_model_config(directory, name)
+        config = config or load_model_config(directory, name)
         misconfigured = False
         labels_file = directory / LABELS_FILE
         labels = read_labels(labels_file) if labels_file.exists() else ()

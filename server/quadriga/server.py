@@ -16,12 +16,14 @@ from quadriga.addresses import join_address
 from quadriga.config import ServerConfig
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
+from quadriga.explicit import ExplicitControl
 from quadriga.health import SERVER, Health
 from quadriga.metrics import make_registry
 from quadriga.model_version import ModelVersion, State
 from quadriga.polling import Poller
 from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, scan
+from quadriga.repository_service import RepositoryService
 from quadriga.service import InferenceService
 from quadriga.transports import make_transport
 from quadriga.web import WebServer
@@ -59,11 +61,15 @@ class Server:
         self._found = find_models(config)
         self._ready = False
         self._health = Health()
-        self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._report_health)
+        self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
-        inference = InferenceService(self.models)
+        inference = self._inference = InferenceService(self.models)
         control = ControlService(self.models, self.is_ready, extensions(config))
-        handlers = {SERVICE: {"ModelInfer": inference.infer, **control.handlers()}}
+        explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
+        self._repository = RepositoryService(config, self.models, explicit)
+        handlers = {
+            SERVICE: {"ModelInfer": inference.infer, **control.handlers(), **self._repository.handlers()},
+        }
         self._transport = make_transport(config, handlers, self._health)
         self._web = WebServer(make_registry(self.models, inference), self.is_ready)
 
@@ -106,6 +112,7 @@ class Server:
         await self.models.load(self._found)
         self._ready = True
         self._health.set(SERVER, serving=True)
+        self._repository.open()
         announce(self, addresses)
         if self._poller is not None:
             await self._poller.run()
@@ -115,6 +122,7 @@ class Server:
         self._ready = False
         self._health.drain()
         self.models.draining = True
+        self._repository.stop()
         drain = asyncio.create_task(self._transport.stop(self.config.drain_seconds))
         hurry = asyncio.create_task(stops.get())
         await asyncio.wait((drain, hurry), return_when=asyncio.FIRST_COMPLETED)
@@ -123,12 +131,19 @@ class Server:
             await self._transport.stop(0)
         hurry.cancel()
         await drain
+        await self._repository.close()
         await self.models.close()
         log.info("stopped")
 
-    def _report_health(self, version: ModelVersion) -> None:
-        serving = any(sibling.state is State.READY for sibling in self.models.all() if sibling.name == version.name)
-        self._health.set(version.name, serving=serving)
+    def _on_change(self, version: ModelVersion) -> None:
+        """Follows a version's state: in the health of its model, and in what is remembered of requests to it."""
+        siblings = [sibling for sibling in self.models.all() if sibling.name == version.name]
+        if siblings:
+            self._health.set(version.name, serving=any(sibling.state is State.READY for sibling in siblings))
+        else:
+            self._health.forget(version.name)
+        if version.state is State.UNLOADING:
+            self._inference.forget(version)
 
 
 def find_models(config: ServerConfig) -> list[ModelFiles]:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, Overloaded, RequestError
+from quadriga.model_version import ModelVersion
 from quadriga.parameters import Parameters, read_parameters
 from quadriga.plans import Plan, PlanMemory
 from quadriga.registry import ModelRegistry
@@ -53,6 +54,10 @@ class InferenceService:
         except RequestError as error:
             plan.model.counters.refused[error.code, error.reason] += 1
             fail(call, error)
+
+    def forget(self, model: ModelVersion) -> None:
+        """Drops what is remembered of a model that takes no requests any more."""
+        self._plans.forget(model)
 
     def _read(self, encoded: bytes) -> tuple[Plan, "Sequence[bytes | memoryview[int]]"]:
         """What a request asks for, and its tensors' raw encodings in the model's order of inputs."""

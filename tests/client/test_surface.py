@@ -14,7 +14,8 @@ METHODS = sorted(name for name, value in vars(Client).items() if callable(value)
 
 
 def test_the_promised_methods_are_there() -> None:
-    assert METHODS == ["classify", "close", "infer", "live", "metadata", "ready", "statistics", "status"]
+    reading = ["live", "metadata", "ready", "repository_index", "statistics", "status"]
+    assert sorted(["classify", "close", "infer", "load_model", "unload_model", *reading]) == METHODS
 
 
 def test_both_clients_have_the_same_methods() -> None:

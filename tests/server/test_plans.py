@@ -115,3 +115,15 @@ def test_what_is_remembered_is_bounded(memory: PlanMemory) -> None:
     long = request(model_name="n" * 5000)
     learn(memory, long)
     assert memory.find(long.SerializeToString()) is None
+
+
+def test_the_plans_of_a_model_that_has_gone_are_dropped_and_no_others(memory: PlanMemory) -> None:
+    mine, other = request(), request(model_name="n")
+    learn(memory, mine)
+    another = plan_of(other)._replace(model=cast("ModelVersion", object()))
+    memory.learn(other.SerializeToString(), other, another)
+    memory.forget(MODEL)
+    assert memory.find(mine.SerializeToString()) is None
+    assert memory.find(other.SerializeToString()) is not None
+    memory.forget(another.model)
+    assert not memory._plans

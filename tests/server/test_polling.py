@@ -44,7 +44,7 @@ class Registry:
             self.versions.remove(version)
             self.unloaded.append(f"{version.name}/{version.version}")
 
-    def forget_broken(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         self.forgotten.append(name)
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from fake_time import in_a_loop
 
-from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, ShuttingDown
+from quadriga.errors import InvalidInput, LoadFailed, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown
 from quadriga.model_config import ModelConfig
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry, parse_version
@@ -16,10 +16,11 @@ from quadriga.repository import ModelFiles, ModelVersionFiles
 from quadriga.workers.templates import Templates
 
 BAD = Path("bad")
+SLOW = Path("slow")
 
 
 class FakeVersion:
-    """A version without workers; what lies at `BAD` cannot be loaded."""
+    """A version without workers; what lies at `BAD` cannot be loaded, and at `SLOW` has requests that never end."""
 
     def __init__(
         self,
@@ -40,10 +41,21 @@ class FakeVersion:
         self.loaded = self.files.path != BAD
         self.change(State.READY if self.loaded else State.UNAVAILABLE, "" if self.loaded else "it is bad")
 
-    async def unload(self, drain_seconds: float) -> None:
+    @property
+    def admits(self) -> bool:
+        return self.state is State.READY or (self.state is State.LOADING and self.loaded)
+
+    def withdraw(self) -> None:
         self.change(State.UNLOADING, "unloading")
+
+    async def unload(self, drain_seconds: float) -> None:
+        if self.state is not State.UNLOADING:
+            self.withdraw()
+        if self.files.path == SLOW and drain_seconds:
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         self.unloaded.set()
+        self.change(State.UNAVAILABLE, "unloaded")
 
     def change(self, state: State, reason: str = "") -> None:
         self.state, self.reason = state, reason
@@ -119,7 +131,7 @@ async def test_a_model_that_could_not_be_tried_is_told_until_it_can_or_is_forgot
     assert models.broken() == {"m": "no version folder", "other": "it has no version"}
     assert models.all() == []
     await models.load([model("m", v1="a")])
-    models.forget_broken("other")
+    models.forget("other")
     assert models.broken() == {}
     assert models.ready("m", "").version == 1
 
@@ -172,6 +184,107 @@ async def test_what_is_unloaded_is_forgotten() -> None:
 
 
 @in_a_loop
+async def test_all_versions_of_a_model_are_replaced_in_one_step() -> None:
+    models = ModelRegistry()
+    await models.load([model("m", v1="a", v2="b")])
+    old = models.versions("m")
+    seen: list[list[Path]] = []
+    loading = asyncio.create_task(models.replace(model("m", v2="c", v3="d")))
+    while not loading.done():
+        seen.append([version.files.path for version in models.versions("m")])
+        await asyncio.sleep(0)
+    assert seen == [[Path("a"), Path("b")]] * len(seen)
+    assert [version.files.path for version in models.versions("m")] == [Path("c"), Path("d")]
+    assert models.ready("m", "").version == 3
+    with pytest.raises(ModelNotFound):
+        models.ready("m", "1")
+    await loading.result()
+    assert all(fake(version).unloaded.is_set() for version in old)
+
+
+@in_a_loop
+async def test_one_version_that_fails_leaves_all_that_served() -> None:
+    models = ModelRegistry()
+    await models.load([model("m", v1="a")])
+    old = models.ready("m", "")
+    with pytest.raises(LoadFailed, match="'m' cannot be loaded, and what it had goes on serving: version 3: it is bad"):
+        await models.replace(model("m", v2="b", v3=BAD))
+    assert models.all() == [old]
+    assert models.ready("m", "") is old
+
+
+@in_a_loop
+async def test_a_first_load_that_fails_keeps_the_reason_and_serves_nothing() -> None:
+    models = ModelRegistry()
+    with pytest.raises(LoadFailed, match="it is unavailable: version 2: it is bad"):
+        await models.replace(model("m", v1="a", v2=BAD))
+    (failed,) = models.all()
+    assert (failed.version, failed.state, failed.reason) == (2, State.UNAVAILABLE, "it is bad")
+    await models.replace(model("m", v2="mended"))
+    assert models.ready("m", "").files.path == Path("mended")
+    with pytest.raises(LoadFailed, match="no folder"):
+        await models.replace(ModelFiles(name="n", directory=Path("n"), error="no folder"))
+    assert models.broken() == {"n": "no folder"}
+    models.forget("n")
+    models.forget("m")  # which serves, and so stays
+    assert (models.broken(), len(models.all())) == ({}, 1)
+
+
+@in_a_loop
+async def test_a_withdrawn_model_is_refused_at_once_and_remembered_until_it_is_loaded_again() -> None:
+    models = ModelRegistry()
+    await models.load([model("m", v1="a", v2="b")])
+    gone = models.withdraw("m")
+    with pytest.raises(NoVersionAvailable):
+        models.ready("m", "")
+    with pytest.raises(ModelNotReady, match="UNLOADING"):
+        models.ready("m", "1")
+    await gone
+    assert (models.all(), models.unloaded()) == ([], {"m": (1, 2)})
+    with pytest.raises(NoVersionAvailable, match="unloaded"):
+        models.ready("m", "")
+    with pytest.raises(ModelNotReady, match="version 2 is unloaded"):
+        models.ready("m", "2")
+    with pytest.raises(ModelNotFound):
+        models.ready("m", "3")
+    await models.withdraw("m")
+    await models.withdraw("nobody")
+    assert models.unloaded() == {"m": (1, 2)}
+    await models.replace(model("m", v1="a"))
+    assert (models.ready("m", "").version, models.unloaded()) == (1, {})
+
+
+@in_a_loop
+async def test_a_load_does_not_wait_for_the_requests_of_what_is_being_unloaded() -> None:
+    models = ModelRegistry()
+    await models.load([model("m", v1=SLOW)])
+    old = models.ready("m", "")
+    gone = models.withdraw("m")
+    await models.replace(model("m", v1="new"))
+    assert models.ready("m", "").files.path == Path("new")
+    assert not gone.done()
+    await models.close()
+    assert gone.cancelled()
+    assert fake(old).unloaded.is_set()
+    assert (models.all(), models.unloaded()) == ([], {})
+
+
+@in_a_loop
+async def test_a_load_that_is_given_up_leaves_nothing_once_the_server_closes() -> None:
+    models = ModelRegistry()
+    await models.load([model("m", v1="old")])
+    loading = asyncio.create_task(models.replace(model("m", v1="a", v2="b")))
+    await asyncio.sleep(0)
+    apart = list(models._apart)
+    loading.cancel()
+    await asyncio.wait({loading})
+    await models.close()
+    assert len(apart) == 2
+    assert all(fake(version).unloaded.is_set() for version in apart)
+    assert models.all() == []
+
+
+@in_a_loop
 async def test_a_draining_server_refuses_what_it_serves() -> None:
     models = ModelRegistry()
     await models.load([model("m", v1="a")])
@@ -187,6 +300,15 @@ async def test_every_change_of_state_is_told() -> None:
     models = ModelRegistry(on_change=lambda version: told.append((version.name, version.state)))
     await models.load([model("m", v1="a"), model("n", v1=BAD)])
     assert sorted(told) == [("m", State.READY), ("n", State.UNAVAILABLE)]
+
+
+@in_a_loop
+async def test_the_end_of_a_version_is_told_when_it_is_in_no_list_any_more() -> None:
+    listed: list[int] = []
+    models = ModelRegistry(on_change=lambda version: listed.append(len(models.all())))
+    await models.load([model("m", v1="a")])
+    await models.withdraw("m")
+    assert listed == [1, 1, 1, 0]  # READY, UNLOADING, UNAVAILABLE, gone
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.0", " 1", "one", "²", "9" * 100])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from quadriga.errors import ConfigError
+from quadriga.fingerprint import fingerprint
 from quadriga.model_config import ModelConfig
-from quadriga.repository import ModelFiles, ModelVersionFiles, fingerprint, format_of, read_labels, scan, single_file
+from quadriga.repository import ModelFiles, ModelVersionFiles, format_of, read_labels, scan, single_file
 
 
 def put(path: Path, text: str = "x") -> Path:

@@ -140,7 +140,7 @@ def test_environment_variables_are_flags(tmp_path: Path) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
         index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
     assert server.stop() == 0
-    assert [model.name for model in index.models] == ["two"]
+    assert [(model.name, model.state) for model in index.models] == [("one", ""), ("two", "READY")]
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])
 

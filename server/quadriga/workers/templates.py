@@ -126,6 +126,7 @@ class Templates:
             if not self.users[key]:
                 del self.users[key]
                 self._wanted.pop(key, None)
+                self._useless.discard(key)
                 if template := self._templates.pop(key, None):
                     await template.close()
         if self._timer is not None and not self._wanted:

@@ -1,0 +1,186 @@
+"""`--model-control explicit`: loads and unloads models when they are asked for. Server process.
+
+What is asked of one model is done in the order of arrival, and different models do not wait for each other. A caller
+that goes away changes nothing: what it asked for is done.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Set
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from quadriga.config import ServerConfig
+from quadriga.errors import ConfigError, LoadFailed, ModelMissing, RequestError
+from quadriga.fingerprint import Fingerprint, fingerprint
+from quadriga.load_parameters import LoadParameters
+from quadriga.registry import ModelRegistry
+from quadriga.repository import ModelFiles, places, read_folder, read_model
+from quadriga.uploads import Uploads, remove_abandoned, remove_folder, write_files
+
+log = logging.getLogger("quadriga.explicit")
+Result = TypeVar("Result")
+
+NOTHING_GIVEN: Final = LoadParameters()
+
+
+class Copy(NamedTuple):
+    """A model as it was read to be loaded.
+
+    Attributes:
+        model: What was found.
+        fingerprint: Of its files then.
+        upload: The folder of its files where they came with the load.
+    """
+
+    model: ModelFiles
+    fingerprint: Fingerprint
+    upload: Path | None = None
+
+
+class ExplicitControl:
+    """Loads and unloads by request."""
+
+    def __init__(self, config: ServerConfig, models: ModelRegistry, found: Iterable[ModelFiles]) -> None:
+        """Starts from what the server loads at its start; does nothing before `open`."""
+        self._config = config
+        self._models = models
+        self._copies = {model.name: Copy(model, fingerprint(model)) for model in found}
+        self._uploads = Uploads()
+        self._opened = asyncio.Event()
+        self._last: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._removals: set[asyncio.Task[None]] = set()
+        remove_abandoned()
+
+    def open(self) -> None:
+        """What is loaded at the start is loaded: begins with what was asked for since."""
+        self._opened.set()
+
+    def load(self, name: str, given: LoadParameters) -> "asyncio.Task[None]":
+        """Reads a model anew and loads it, unless it serves and nothing has changed; ends when it serves.
+
+        The task raises:
+            RequestError: The model is missing or cannot be loaded; what served before goes on.
+        """
+        return self._in_turn(name, lambda: self._load(name, given))
+
+    def unload(self, name: str) -> "asyncio.Task[None]":
+        """Takes a model out of service, if it is there; ends when no new request is taken."""
+        return self._in_turn(name, lambda: self._unload(name))
+
+    def stop(self) -> None:
+        """Gives up what is under way. Requests in hand of models that are being unloaded go on."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Ends; no file of an upload is left."""
+        self.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for removal in self._removals:
+            removal.cancel()
+        await asyncio.gather(*self._removals, return_exceptions=True)
+        await asyncio.to_thread(self._uploads.close)
+
+    def _in_turn(self, name: str, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._after(self._last.get(name), work), name=f"control of {name}")
+        self._last[name] = task
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, name))
+        return task
+
+    async def _after(self, previous: "asyncio.Task[None] | None", work: Callable[[], Awaitable[None]]) -> None:
+        await self._opened.wait()
+        if previous is not None:
+            await asyncio.wait({previous})
+        await work()
+
+    def _ended(self, name: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if self._last.get(name) is task:
+            del self._last[name]
+
+    async def _load(self, name: str, given: LoadParameters) -> None:
+        copy, on_disk = await self._copy(name, given)
+        for forgotten in self._models.unloaded().keys() - on_disk:
+            self._models.forget(forgotten)
+        previous = self._copies.get(name)
+        if given == NOTHING_GIVEN and copy == previous and self._serves(copy.model):
+            log.info("model %s serves already, and nothing of it has changed", name)
+            return
+        try:
+            replaced = await self._models.replace(copy.model)
+        except LoadFailed:
+            self._remove(copy.upload)
+            if name not in on_disk:
+                self._models.forget(name)
+            raise
+        self._copies[name] = copy
+        if previous is not None:
+            self._remove(previous.upload, replaced)
+
+    async def _copy(self, name: str, given: LoadParameters) -> tuple[Copy, Set[str]]:
+        """The model that a load means, and the names of all that are on disk."""
+        upload = None
+        try:
+            if given.files:
+                upload = self._uploads.new_folder()
+            return await in_thread(partial(self._read, name, given, upload))
+        except OSError as error:
+            self._remove(upload)
+            raise RequestError(f"the files of model {name!r} cannot be written: {error.strerror}") from None
+        except ConfigError as error:
+            self._remove(upload)
+            raise LoadFailed(str(error)) from None
+
+    async def _unload(self, name: str) -> None:
+        gone = self._models.withdraw(name)
+        copy = self._copies.pop(name, None)
+        if copy is not None:
+            log.info("model %s is unloaded", name)
+            self._remove(copy.upload, gone)
+
+    def _serves(self, model: ModelFiles) -> bool:
+        admitting = {version.version for version in self._models.all() if version.name == model.name and version.admits}
+        return admitting == {files.version for files in model.versions}
+
+    def _read(self, name: str, given: LoadParameters, upload: Path | None) -> tuple[Copy, Set[str]]:
+        """The model that a load means, and the names of all that are on disk. Runs in a thread.
+
+        A name from a request is only compared with those that are found: it never makes a path.
+        """
+        found = places(self._config.repositories, [file for file in self._config.files if file.exists()])
+        if upload is not None:
+            write_files(upload, given.files)
+            model = read_folder(name, upload, given.config)
+        elif name in found:
+            model = read_model(name, found[name], given.config)
+        else:
+            raise ModelMissing(f"model {name!r} is in no repository; there is: {', '.join(found) or 'nothing'}")
+        return Copy(model, fingerprint(model), upload), found.keys()
+
+    def _remove(self, upload: Path | None, after: "asyncio.Task[None] | None" = None) -> None:
+        """Removes an upload's files, once the workers that may read them again have gone."""
+        if upload is None:
+            return
+
+        async def remove() -> None:
+            if after is not None:
+                await asyncio.wait({after})
+            await in_thread(partial(remove_folder, upload))
+
+        removal = asyncio.create_task(remove())
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+
+
+async def in_thread(work: Callable[[], Result]) -> Result:
+    """Runs `work` in a thread; also a caller that is cancelled goes on only when it has ended."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise

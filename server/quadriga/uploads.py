@@ -1,0 +1,102 @@
+"""Files of models that came with a load, in a private folder that lasts no longer than the server. Server process.
+
+    <temporary folder>/quadriga-uploads-XXXXXXXX/     of one server; mode 700
+        lock                                          locked as long as the server lives
+        <number>/<version>/<name>                     of one load
+
+A server that is killed cannot clear up after itself. The kernel then gives its lock up, and the next server that takes
+uploads removes what lies there.
+"""
+
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+PREFIX: Final = "quadriga-uploads-"
+_LOCK: Final = "lock"
+
+log = logging.getLogger("quadriga.uploads")
+
+
+class Uploads:
+    """The uploaded files of one server. Its methods run on the event loop's thread but for those that say otherwise."""
+
+    def __init__(self) -> None:
+        """Has no folder before the first upload."""
+        self._root: Path | None = None
+        self._lock = -1
+        self._numbers = itertools.count(1)
+
+    def new_folder(self) -> Path:
+        """A folder for the files of one load.
+
+        Raises:
+            OSError: The machine is short of disk, inodes or descriptors.
+        """
+        if self._root is None:
+            root = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._root = root
+        folder = self._root / str(next(self._numbers))
+        folder.mkdir()
+        return folder
+
+    def close(self) -> None:
+        """Removes every upload; in a thread or, at the server's end, anywhere."""
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+            os.close(self._lock)
+            self._root = None
+
+
+def write_files(folder: Path, files: Mapping[PurePosixPath, bytes]) -> None:
+    """Writes files below a folder; runs in a thread.
+
+    Raises:
+        OSError: The machine is short of disk or inodes.
+    """
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes the files of one load; runs in a thread."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned() -> None:
+    """Removes what servers of the same user left that were killed; for the start of a server."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if _is_abandoned(folder):
+                shutil.rmtree(folder)
+                log.info("removed %s, which a server that was killed had left", folder)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", folder, error.strerror)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    found = folder.lstat()  # anybody may put anything there under that name
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False  # made a moment ago, and about to be locked
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

@@ -1,0 +1,68 @@
+"""Uploaded files: private, gone with their server, and no file of anybody else's is touched."""
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from quadriga.uploads import PREFIX, Uploads, remove_abandoned, remove_folder, write_files
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's folder for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_nothing_is_made_before_the_first_upload_and_nothing_left_after_the_last(folder: Path) -> None:
+    uploads = Uploads()
+    uploads.close()
+    assert list(folder.iterdir()) == []
+    first, second = uploads.new_folder(), uploads.new_folder()
+    write_files(first, {PurePosixPath("1/model.savedmodel/variables/v"): b"a", PurePosixPath("1/x"): b"b"})
+    assert (first / "1/model.savedmodel/variables/v").read_bytes() == b"a"
+    assert (first / "1/x").read_bytes() == b"b"
+    assert first.parent.stat().st_mode & 0o777 == 0o700
+    remove_folder(first)
+    assert (first.exists(), second.exists()) == (False, True)
+    uploads.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_server_left_is_removed_and_what_another_one_uses_is_not(folder: Path) -> None:
+    uploads = Uploads()
+    used = uploads.new_folder()
+    abandoned = folder / f"{PREFIX}abandoned"
+    write_files(abandoned, {PurePosixPath("lock"): b"", PurePosixPath("1/1/model.onnx"): b""})
+    remove_abandoned()
+    assert (used.exists(), abandoned.exists()) == (True, False)
+    uploads.close()
+
+
+def test_what_is_no_servers_folder_stays(folder: Path) -> None:
+    elsewhere = folder / "elsewhere"
+    write_files(elsewhere, {PurePosixPath("lock"): b"", PurePosixPath("precious"): b""})
+    (folder / f"{PREFIX}link").symlink_to(elsewhere)
+    (folder / f"{PREFIX}file").touch()
+    (folder / f"{PREFIX}new").mkdir()  # made a moment ago, and not locked yet
+    odd = folder / f"{PREFIX}odd"
+    odd.mkdir()
+    (odd / "lock").symlink_to(elsewhere / "lock")
+    remove_abandoned()
+    assert len(list(folder.iterdir())) == 5
+    assert (elsewhere / "precious").exists()
+
+
+def test_a_look_at_what_is_left_keeps_no_descriptor_and_no_lock(folder: Path) -> None:
+    locked = folder / f"{PREFIX}locked"
+    write_files(locked, {PurePosixPath("lock"): b""})
+    with (locked / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = os.listdir("/proc/self/fd")
+        remove_abandoned()
+        assert os.listdir("/proc/self/fd") == before
+    remove_abandoned()
+    assert not locked.exists()

@@ -1,0 +1,175 @@
+"""Models that come and go leave nothing behind: no memory, process, descriptor, file, task or entry of a table."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+from oip import SERVICE, infer_request, rpc
+from prometheus_client import generate_latest
+from running_server import RunningServer, open_files, wait_for, write_fake
+
+from quadriga.config import ServerConfig
+from quadriga.metrics import make_registry
+from quadriga.server import Addresses, Server
+from quadriga_proto import inference_pb2 as pb
+
+ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
+FAKE = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]})
+#: How often models come and go; CONTRIBUTING.md says when to take more.
+CYCLES = int(os.environ.get("QUADRIGA_TEST_CYCLES", "40"))
+#: Of the pool of `asyncio.to_thread`.
+MOST_POOL_THREADS = min(32, (os.cpu_count() or 1) + 4)
+IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+
+
+def resident(server: RunningServer) -> int:
+    """Bytes of all the server's processes."""
+    return sum(process.memory_info().rss for process in server.processes())
+
+
+def test_unloading_gives_the_memory_back(start: Callable[..., RunningServer], demo_repository: Path) -> None:
+    server = start("--repository", str(demo_repository), "--model-control", "explicit")
+    models = ("same_onnx", "same_torchscript")
+    with grpc.insecure_channel(server.grpc) as channel:
+
+        def load_and_use() -> None:
+            for model in models:
+                rpc(channel, "RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name=model), timeout=120)
+                rpc(channel, "ModelInfer", infer_request(model, image=IMAGES))
+
+        def unload() -> None:
+            for model in models:
+                rpc(channel, "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=model))
+            wait_for(lambda: not server.workers(), "the workers, and their template, to end")
+
+        load_and_use()
+        unload()
+        before = resident(server)
+        load_and_use()
+        wait_for(lambda: "template of torchscript is ready" in server.log, "the template")
+        loaded = resident(server)
+        unload()
+        assert resident(server) == pytest.approx(before, rel=0.05)
+        assert loaded > 2 * before
+    server.stop()
+
+
+class Cycle:
+    """A server in this very process, whose tables can be looked at, and a client that makes models come and go."""
+
+    def __init__(self, server: Server, channel: grpc.aio.Channel) -> None:
+        self.server = server
+        self._channel = channel
+
+    async def call(self, name: str, request: Any) -> bytes:
+        response: bytes = await self._channel.unary_unary(f"/{SERVICE}/{name}")(request.SerializeToString(), timeout=60)
+        return response
+
+    async def turn(self, number: int) -> None:
+        """One model from disk and one from an upload are loaded, used, loaded anew, and unloaded."""
+        uploaded = f"uploaded-{number}"
+        parameters = {
+            "config": pb.ModelRepositoryParameter(string_param="{}"),
+            "file:1/model.fake": pb.ModelRepositoryParameter(bytes_param=FAKE.encode()),
+        }
+        loads = [
+            pb.RepositoryModelLoadRequest(model_name="model"),
+            pb.RepositoryModelLoadRequest(model_name=uploaded, parameters=parameters),
+        ]
+        for load in loads:
+            await self.call("RepositoryModelLoad", load)
+            for _ in range(3):
+                await self.call("ModelInfer", infer_request(load.model_name, x=ROW))
+        if number % 8 == 0:
+            await self.call("RepositoryModelLoad", loads[1])
+            for name in ("broken", "nobody"):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await self.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name=name))
+        for load in loads:
+            await self.call("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=load.model_name))
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Waits for the workers to end, which an unload does not."""
+        async with asyncio.timeout(30):
+            while self.server.models._retirements or psutil.Process().children():
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)  # the uploads are removed in threads
+
+    def state(self) -> dict[str, Any]:
+        """All that could grow."""
+        gc.collect()
+        server, models, control = self.server, self.server.models, self.server._repository._control
+        assert control is not None
+        metrics = generate_latest(make_registry(models, server._inference)).decode()
+        return {
+            "descriptors": Counter(file.rstrip("0123456789[]") for file in open_files(os.getpid())),
+            "processes": len(psutil.Process().children()),
+            "threads": psutil.Process().num_threads(),
+            "tasks": len(asyncio.all_tasks()),
+            "health": server._health.services,
+            "registry": [len(table) for table in (models.all(), models.broken(), models._ready, models._apart)],
+            "control": [len(table) for table in (control._copies, control._last, control._tasks, control._removals)],
+            "plans": sum(map(len, server._inference._plans._plans.values())),
+            "templates": len(models._templates.users),
+            "metrics": sum('model="' in line and 'model=""' not in line for line in metrics.splitlines()),
+            "uploads": [path.name for path in Path(tempfile.gettempdir()).rglob("*")],
+        }
+
+
+async def come_and_go(config: ServerConfig, cycles: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What there is after a few cycles, and after many more."""
+    announced: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+    server = Server(config)
+    running = asyncio.create_task(server.run(lambda server, addresses: announced.set_result(addresses)))
+    try:
+        await asyncio.wait((running, announced), return_when=asyncio.FIRST_COMPLETED)
+        async with grpc.aio.insecure_channel(announced.result().grpc) as channel:
+            cycle = Cycle(server, channel)
+            for number in range(4):
+                await cycle.turn(number)
+            before = cycle.state()
+            for number in range(4, 4 + cycles):
+                await cycle.turn(number)
+            return before, cycle.state()
+    finally:
+        if not running.done():
+            signal.raise_signal(signal.SIGTERM)
+        await running
+
+
+@pytest.mark.timeout(900)
+def test_cycles_of_loads_and_unloads_leave_nothing(
+    transport: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, temporary = tmp_path / "repository", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    write_fake(repository, "model")
+    write_fake(repository, "broken", {"load_error": "made to fail"})
+    config = ServerConfig(
+        repositories=(repository,),
+        grpc_port=0,
+        http_port=0,
+        model_control="explicit",
+        transport=transport,  # type: ignore[arg-type]
+    )
+    before, after = asyncio.run(come_and_go(config, CYCLES))
+    # asyncio's pool starts threads as they are needed, up to a limit of its own.
+    assert after.pop("threads") <= before.pop("threads") + MOST_POOL_THREADS
+    assert after == before
+    assert after["health"] == ["", "broken"]
+    assert after["registry"] == [1, 0, 0, 0]  # the model that failed to load, which the index shows with its reason
+    assert (after["processes"], after["templates"], after["plans"]) == (0, 0, 0)
+    assert list(temporary.iterdir()) == []
