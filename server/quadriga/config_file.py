@@ -161,7 +161,13 @@ def _backend(message: ConfigMessage) -> str | None:
 
 def _tensors(key: str, declared: "Iterable[ModelInput] | Iterable[ModelOutput]") -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(name=tensor.name, datatype=_datatype(key, tensor), shape=tuple(tensor.dims)) for tensor in declared
+        TensorSpec(
+            name=tensor.name,
+            datatype=_datatype(key, tensor),
+            shape=tuple(tensor.dims),
+            optional=isinstance(tensor, ModelInput) and tensor.optional,
+        )
+        for tensor in declared
     )
 
 

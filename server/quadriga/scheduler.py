@@ -243,7 +243,7 @@ class Scheduler:
         requests = batch.requests
         shapes = requests[0].shapes
         if self._spec.batches:
-            shapes = tuple([(batch.rows, *shape[1:]) for shape in shapes])
+            shapes = tuple([shape and (batch.rows, *shape[1:]) for shape in shapes])
         parts = [[request.data[index] for request in requests] for index in range(len(shapes))]
         try:
             worker.run(batch, parts, shapes)
@@ -268,6 +268,9 @@ class Scheduler:
         total_ns = time.monotonic_ns() - request.arrived_ns
         try:
             request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
+        except RequestError as error:  # what the response was to be made into cannot be
+            self._fail([request], error)
+            return
         except Exception:
             # One response that cannot be encoded must not take its batch along.
             self._fail([request], self._unencodable(sum(len(output.raw) for output in outputs)))
