@@ -28,10 +28,10 @@ class Recording(FakeBackend):
         self._record = source.file.with_name("rows")
         return super().load(source)
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         with self._record.open("a") as file:
-            file.write(f"{len(inputs[0])}\n")
+            file.write(f"{next(len(array) for array in inputs if array is not None)}\n")
         return super().infer(inputs)
 
     def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
@@ -47,7 +47,7 @@ class Held(FakeBackend):
         self._go = source.file.with_name("go")
         return super().load(source)
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         while not self._go.exists():
             threading.Event().wait(0.01)
@@ -89,7 +89,7 @@ class Observed(Backend):
         """See `Backend.load`."""
         return self._backend.load(source)
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         return self._backend.infer(inputs)
 

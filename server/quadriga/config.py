@@ -34,6 +34,7 @@ class ServerConfig:
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.
         templates: Whether processes with an imported framework are kept, from which workers are forked.
+        allow_client_shm: Whether clients may register shared memory, from which tensors are read and written.
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
         drain_seconds: How long the requests in hand may take when the server stops.
@@ -52,6 +53,7 @@ class ServerConfig:
     poll_seconds: float = DEFAULT_POLL_SECONDS
     transport: Transport = "auto"
     templates: Templates = "on"
+    allow_client_shm: bool = False
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
     drain_seconds: float = DEFAULT_DRAIN_SECONDS

@@ -195,7 +195,10 @@ def _backend(message: ConfigMessage) -> str | None:
 def _tensors(key: str, declared: "Iterable[ModelInput] | Iterable[ModelOutput]") -> tuple[TensorSpec, ...]:
     return tuple(
         TensorSpec(
-            name=tensor.name, datatype=_datatype(f"{key} {tensor.name!r}", tensor.data_type), shape=tuple(tensor.dims)
+            name=tensor.name,
+            datatype=_datatype(f"{key} {tensor.name!r}", tensor.data_type),
+            shape=tuple(tensor.dims),
+            optional=isinstance(tensor, ModelInput) and tensor.optional,
         )
         for tensor in declared
     )

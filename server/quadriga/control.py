@@ -7,9 +7,11 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from quadriga import __version__
+from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, RequestError
+from quadriga.memory_control import MemoryControl
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import fail
@@ -21,10 +23,12 @@ Request = TypeVar("Request", bound=Message)
 
 SERVER_NAME: Final = "quadriga"
 #: Extensions that every server answers.
-ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy", "statistics")
-
+ALWAYS_ON: Final = (
+    "binary_tensor_data", "classification", "model_configuration", "parameters", "schedule_policy", "statistics",
+)  # fmt: skip
 #: Those of loading and unloading by request; the repository's index alone is always answered.
 WITH_EXPLICIT_CONTROL: Final = ("model_repository", "model_repository(unload_dependents)")
+WITH_CLIENT_MEMORY: Final = ("system_shared_memory",)
 
 
 def extensions(config: ServerConfig) -> tuple[str, ...]:
@@ -32,14 +36,25 @@ def extensions(config: ServerConfig) -> tuple[str, ...]:
 
     perf_analyzer asks for statistics only when it finds "statistics" here.
     """
-    return (*ALWAYS_ON, *WITH_EXPLICIT_CONTROL) if config.model_control == "explicit" else ALWAYS_ON
+    return (
+        *ALWAYS_ON,
+        *(WITH_EXPLICIT_CONTROL if config.model_control == "explicit" else ()),
+        *(WITH_CLIENT_MEMORY if config.allow_client_shm else ()),
+    )
 
 
 class ControlService:
     """Answers about the server and its models."""
 
-    def __init__(self, models: ModelRegistry, ready: Callable[[], bool], extensions: Sequence[str]) -> None:
-        """Reads from the registry; `ready` says whether the server as a whole is ready."""
+    def __init__(
+        self,
+        models: ModelRegistry,
+        ready: Callable[[], bool],
+        extensions: Sequence[str],
+        memory: ClientMemory | None = None,
+    ) -> None:
+        """Reads from the registry; `ready`: is the server as a whole ready; `memory`: what clients share."""
+        self._memory = MemoryControl(memory)
         self._models = models
         self._ready = ready
         self._extensions = extensions
@@ -54,6 +69,7 @@ class ControlService:
             "ModelMetadata": _unary(pb.ModelMetadataRequest, self.model_metadata),
             "ModelConfig": _unary(pb.ModelConfigRequest, self.model_config),
             "ModelStatistics": _unary(pb.ModelStatisticsRequest, self.model_statistics),
+            **{name: _unary(request, answer) for name, (request, answer) in self._memory.rpcs().items()},
         }
 
     def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:

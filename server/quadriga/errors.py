@@ -5,6 +5,9 @@
     └── RequestError         one call fails, the server goes on; `code` is the gRPC status, `reason` a metric label
         ├── InvalidInput       validation: what came and what was expected
         ├── ModelNotFound      lookup: no such model or version; NoVersionAvailable: none of them could be loaded
+        ├── RegionNotFound     client shared memory: no region of that name is registered
+        ├── RegionExists       client shared memory: the name is taken
+        ├── RegionUnusable     client shared memory: it cannot be opened, or cannot hold an output
         ├── Unsupported        an rpc or a feature that is off or not served
         ├── ModelNotReady      lookup: known, but loading, failed or unloading
         ├── LoadFailed         load by request: the model cannot be loaded; ModelMissing: no repository has it
@@ -66,6 +69,24 @@ class NoVersionAvailable(ModelNotFound):
     """The model is known, the request leaves the version to the server, and none of them could be loaded."""
 
     reason = "not_ready"
+
+
+class RegionNotFound(RequestError):
+    """No region of client shared memory is registered under that name."""
+
+    code, reason = "NOT_FOUND", "region_not_found"
+
+
+class RegionExists(RequestError):
+    """A region of client shared memory is registered under that name already."""
+
+    code, reason = "ALREADY_EXISTS", "region_exists"
+
+
+class RegionUnusable(RequestError):
+    """A region of client shared memory that cannot be opened, or cannot take what is to be written to it."""
+
+    code, reason = "INTERNAL", "region_unusable"
 
 
 class Unsupported(RequestError):

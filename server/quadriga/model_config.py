@@ -213,7 +213,13 @@ class ModelConfig:
         )
         for tensor in tensors.inputs:
             layout = ModelInput.Format.Value(self.input_formats.get(tensor.name, "FORMAT_NONE"))
-            message.input.add(name=tensor.name, data_type=_data_type(tensor), format=layout, dims=tensor.shape)
+            message.input.add(
+                name=tensor.name,
+                data_type=_data_type(tensor),
+                format=layout,
+                dims=tensor.shape,
+                optional=tensor.optional,
+            )
         for tensor in tensors.outputs:
             label_file = self.label_files.get(tensor.name, "")
             message.output.add(

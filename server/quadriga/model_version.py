@@ -58,9 +58,10 @@ class ModelVersion:
         counters: What happened since it was loaded.
         state: See `State`; changes are reported to `on_change`.
         reason: Why it is not READY; empty when it is.
-        spec: Its contract; like the next three, there once it has been loaded.
+        spec: Its contract; like the next four, there once it has been loaded.
         validator: Checks requests against it.
         encoder: Encodes responses by it.
+        labels: Class names of each output, in index order.
         scheduler: Takes requests.
         device: What its workers run on.
         load_ns: Importing the framework and loading the file, of the slowest worker.
@@ -70,6 +71,7 @@ class ModelVersion:
     spec: ModelSpec
     validator: RequestValidator
     encoder: ResponseEncoder
+    labels: tuple[tuple[str, ...], ...]
     scheduler: Scheduler
 
     def __init__(
@@ -91,7 +93,7 @@ class ModelVersion:
         self.device = ""
         self.load_ns = 0
         self.warm_up_ns = 0
-        self._labels = model.labels_of
+        self._labels_of = model.labels_of
         self._warm_up_folder = str(model.directory / WARM_UP_FOLDER)
         self._templates = templates
         self._on_change = on_change
@@ -210,7 +212,8 @@ class ModelVersion:
 
     def _adopt(self, spec: ModelSpec) -> None:
         """Makes what serves requests, from the contract that the workers report."""
-        self.spec = msgspec.structs.replace(spec, labels=self._labels(spec.outputs[0].name) or spec.labels)
+        self.labels = tuple(self._labels_of(tensor.name) or spec.labels for tensor in spec.outputs)
+        self.spec = msgspec.structs.replace(spec, labels=self.labels[0])
         policy = self.config.batch_policy(self.spec)
         self.validator = RequestValidator(self.name, self.spec, policy.max_batch_size)
         self.encoder = ResponseEncoder(self.name, self.version_text, self.spec)

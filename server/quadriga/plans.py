@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from quadriga.model_version import ModelVersion
 from quadriga.parameters import Parameters
+from quadriga.responses import Encoder
 from quadriga_proto.inference_pb2 import ModelInferRequest
 
 #: Bounds on what is remembered: lengths of requests, heads per length, bytes of a head.
@@ -33,22 +34,24 @@ class Plan(NamedTuple):
         model_name: As the request has it.
         model_version: As the request has it, often empty.
         id: To be returned.
-        shapes: Of the inputs, whole, in the model's order.
+        shapes: Of the inputs, whole, in the model's order; None for one that is left out.
         key: The shapes without their rows: requests of one key may share a batch.
         rows: Along the batch dimension; 1 where the model does not batch.
         outputs: Indices of those that are wanted.
         parameters: Its own.
+        encoder: Of its response.
     """
 
     model: ModelVersion
     model_name: str
     model_version: str
     id: str
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[tuple[int, ...] | None, ...]
     key: Hashable
     rows: int
     outputs: tuple[int, ...]
     parameters: Parameters
+    encoder: Encoder
 
 
 class PlanMemory:
@@ -71,7 +74,7 @@ class PlanMemory:
         """Remembers a request that was found right, if it is of the kind that repeats."""
         if request.id:
             return  # as a rule there is another one in every request: it would be learned for nothing
-        if len(request.raw_input_contents) != 1 or len(request.inputs) != 1 or request.inputs[0].datatype == "BYTES":
+        if len(request.raw_input_contents) != 1 or len(plan.shapes) != 1 or request.inputs[0].datatype == "BYTES":
             return
         content = request.raw_input_contents[0]
         head = data[: len(data) - len(content)]

@@ -55,8 +55,8 @@ class Request:
 
     Attributes:
         caller: Who waits.
-        data: The inputs' raw encodings, in the order of the model's contract.
-        shapes: The inputs' whole shapes.
+        data: The inputs' raw encodings, in the order of the model's contract; None for one that is left out.
+        shapes: The inputs' whole shapes; None likewise.
         key: Requests share a batch only where their keys are equal: the shapes without their rows.
         rows: 1 where the model does not batch.
         arrived_ns: Monotonic clock.
@@ -68,8 +68,8 @@ class Request:
     def __init__(
         self,
         caller: Caller,
-        data: Sequence["bytes | memoryview[int]"],
-        shapes: tuple[tuple[int, ...], ...],
+        data: Sequence["bytes | memoryview[int] | None"],
+        shapes: tuple[tuple[int, ...] | None, ...],
         key: Hashable,
         rows: int,
         arrived_ns: int,

@@ -6,7 +6,7 @@ response is the encoded names, datatypes and shapes, which repeat, followed by w
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from quadriga.requests import Output, Timings
 from quadriga.specs import ModelSpec
@@ -19,8 +19,15 @@ _MOST_TEMPLATES: Final = 1024
 _Shapes = tuple[tuple[int, ...], ...]
 
 
+class Encoder(Protocol):
+    """What encodes a request's response: its model's, or one of its own."""
+
+    def encode(self, id: str, wanted: tuple[int, ...], outputs: Sequence[Output], timings: Timings | None) -> bytes:
+        """A response; see `ResponseEncoder.encode`."""
+
+
 class ResponseEncoder:
-    """Encodes the responses of one model version."""
+    """Encodes the responses of one model version; an `Encoder`."""
 
     def __init__(self, name: str, version: str, spec: ModelSpec) -> None:
         """Prepares for a model's name, its version and its contract."""
@@ -72,8 +79,13 @@ def varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _encoded(timings: Timings) -> bytes:
-    response = ModelInferResponse()
+def tell(response: ModelInferResponse, timings: Timings) -> None:
+    """Puts timings into a response's parameters."""
     for phase, nanoseconds in timings._asdict().items():
         response.parameters[f"quadriga_{phase}"].int64_param = nanoseconds
+
+
+def _encoded(timings: Timings) -> bytes:
+    response = ModelInferResponse()
+    tell(response, timings)
     return response.SerializeToString()

@@ -243,7 +243,7 @@ class Scheduler:
         requests = batch.requests
         shapes = requests[0].shapes
         if self._spec.batches:
-            shapes = tuple([(batch.rows, *shape[1:]) for shape in shapes])
+            shapes = tuple([shape and (batch.rows, *shape[1:]) for shape in shapes])
         parts = [[request.data[index] for request in requests] for index in range(len(shapes))]
         try:
             worker.run(batch, parts, shapes)

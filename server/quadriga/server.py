@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from quadriga.addresses import join_address
+from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
@@ -63,8 +64,9 @@ class Server:
         self._health = Health()
         self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
-        inference = self._inference = InferenceService(self.models)
-        control = ControlService(self.models, self.is_ready, extensions(config))
+        memory = ClientMemory() if config.allow_client_shm else None
+        inference = self._inference = InferenceService(self.models, memory)
+        control = ControlService(self.models, self.is_ready, extensions(config), memory)
         explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
         self._repository = RepositoryService(config, self.models, explicit)
         handlers = {

@@ -10,12 +10,15 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from quadriga.client_memory import ClientMemory
 from quadriga.counters import ModelCounters
+from quadriga.deliveries import DeliveringEncoder
 from quadriga.errors import InvalidInput, Overloaded, RequestError
 from quadriga.model_version import ModelVersion
 from quadriga.parameters import Parameters, read_parameters
 from quadriga.plans import Plan, PlanMemory
 from quadriga.registry import ModelRegistry
+from quadriga.requested_outputs import RequestedOutputs
 from quadriga.requests import Output, Request, Timings
 from quadriga.transports import Call
 from quadriga_proto.conventions import PUSHBACK_TRAILER
@@ -35,8 +38,10 @@ class InferenceService:
         refused: Requests that named no model that is known, by gRPC code and reason; others count at their model.
     """
 
-    def __init__(self, models: ModelRegistry) -> None:
+    def __init__(self, models: ModelRegistry, memory: ClientMemory | None = None) -> None:
+        """Serves the registry's models; `memory` is what clients share, None where they may not."""
         self._models = models
+        self._memory = memory
         self._plans = PlanMemory()
         self.refused = ModelCounters().refused
 
@@ -59,29 +64,34 @@ class InferenceService:
         """Drops what is remembered of a model that takes no requests any more."""
         self._plans.forget(model)
 
-    def _read(self, encoded: bytes) -> tuple[Plan, "Sequence[bytes | memoryview[int]]"]:
+    def _read(self, encoded: bytes) -> tuple[Plan, "Sequence[bytes | memoryview[int] | None]"]:
         """What a request asks for, and its tensors' raw encodings in the model's order of inputs."""
         known = self._plans.find(encoded)
         if known is not None and self._models.ready(known[0].model_name, known[0].model_version) is known[0].model:
             return known[0], known[1:]
         request = parse(encoded)
         model = self._models.ready(request.model_name, request.model_version)
-        inputs = model.validator.inputs(request)
+        inputs = model.validator.inputs(request, self._memory)
+        outputs = model.validator.outputs(request, self._memory)
         plan = Plan(
             model=model,
             model_name=request.model_name,
             model_version=request.model_version,
             id=request.id,
             shapes=inputs.shapes,
-            key=tuple([shape[1:] for shape in inputs.shapes]),
+            key=tuple([shape and shape[1:] for shape in inputs.shapes]),
             rows=inputs.rows,
-            outputs=model.validator.outputs(request),
+            outputs=outputs.indices,
             parameters=read_parameters(request) if request.parameters else NO_PARAMETERS,
+            encoder=_delivering(model, outputs) if outputs.deliveries else model.encoder,
         )
-        self._plans.learn(encoded, request, plan)
+        if not outputs.bound_to_memory:
+            self._plans.learn(encoded, request, plan)
         return plan, inputs.data
 
-    def _submit(self, call: Call, plan: Plan, data: "Sequence[bytes | memoryview[int]]", arrived_ns: int) -> None:
+    def _submit(
+        self, call: Call, plan: Plan, data: "Sequence[bytes | memoryview[int] | None]", arrived_ns: int
+    ) -> None:
         expires_ns = call.expires_ns
         if plan.parameters.timeout_us:
             expires_ns = earliest(expires_ns, arrived_ns + plan.parameters.timeout_us * _MICROSECOND_NS)
@@ -116,11 +126,15 @@ class InferCaller:
         """Responds with the outputs that were asked for."""
         plan = self._plan
         told = timings if plan.parameters.with_timings else None
-        self._call.respond(plan.model.encoder.encode(plan.id, plan.outputs, outputs, told))
+        self._call.respond(plan.encoder.encode(plan.id, plan.outputs, outputs, told))
 
     def fail(self, error: RequestError) -> None:
         """Ends the call with the error's status."""
         fail(self._call, error)
+
+
+def _delivering(model: ModelVersion, outputs: RequestedOutputs) -> DeliveringEncoder:
+    return DeliveringEncoder(model.name, model.version_text, model.spec, model.labels, outputs.deliveries)
 
 
 def parse(data: bytes) -> ModelInferRequest:

@@ -24,11 +24,13 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
         datatype: Of the protocol: FP32, INT64, BYTES and so on.
         shape: One row's shape where the model batches (the batch dimension is left out), else the whole shape; -1 is
             any size.
+        optional: Of an input, whether a request may leave it out.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    optional: bool = False
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,15 @@ Hot path: an input that is right costs one look-up and a few comparisons. Everyt
 functions of its own, after the first comparison has failed.
 """
 
+from collections.abc import Sequence
 from math import prod
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
-from quadriga.errors import InvalidInput, Unsupported, shown
+from quadriga.client_memory import ClientMemory, Place, place_of
+from quadriga.errors import InvalidInput, shown
+from quadriga.requested_outputs import OutputValidator, RequestedOutputs
 from quadriga.specs import ANY, ModelSpec
 from quadriga_proto.codec import ITEM_SIZES, CodecError, contents_to_raw, element_ends
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
@@ -18,10 +21,8 @@ from quadriga_proto.inference_pb2 import ModelInferRequest
 #: Encoded InferInputTensors that a validator remembers, and the longest of them in bytes: a bound on its memory.
 _MOST_KNOWN: Final = 1024
 _LONGEST_KNOWN: Final = 256
-_SHARED_MEMORY: Final = "shared_memory_"
 
 _InputTensor = ModelInferRequest.InferInputTensor
-_RequestedOutput = ModelInferRequest.InferRequestedOutputTensor
 
 
 class CheckedInputs(msgspec.Struct, frozen=True):
@@ -29,13 +30,13 @@ class CheckedInputs(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: Along the batch dimension; 1 where the model does not batch.
-        shapes: Whole, with the batch dimension.
-        data: Raw encodings.
+        shapes: Whole, with the batch dimension; None for an input that is left out.
+        data: Raw encodings; None likewise.
     """
 
     rows: int
-    shapes: tuple[tuple[int, ...], ...]
-    data: "tuple[bytes | memoryview[int], ...]"
+    shapes: tuple[tuple[int, ...] | None, ...]
+    data: tuple[bytes | None, ...]
 
 
 class _Described(NamedTuple):
@@ -71,30 +72,37 @@ class RequestValidator:
         self._spec = spec
         self._max_rows = max_batch_size
         self._places = {tensor.name: place for place, tensor in enumerate(spec.inputs)}
-        self._outputs = {tensor.name: index for index, tensor in enumerate(spec.outputs)}
-        self._all_outputs = tuple(range(len(spec.outputs)))
+        self._required = [tensor.name for tensor in spec.inputs if not tensor.optional]
+        self._outputs = OutputValidator(name, spec)
         # Clients send the same few names, datatypes and shapes again and again: an encoded InferInputTensor that was
         # right once is right again, and one look-up is a third of the price of reading its fields through protobuf.
         self._known: dict[bytes, _Described] = {}
 
-    def inputs(self, request: ModelInferRequest) -> CheckedInputs:
+    def inputs(self, request: ModelInferRequest, memory: ClientMemory | None = None) -> CheckedInputs:
         """The request's inputs, known to fit the model.
+
+        Args:
+            request: As it came.
+            memory: Regions in which inputs may lie; None: client shared memory is off.
 
         Raises:
             InvalidInput: They do not; the message says what came and what was expected.
-            Unsupported: They are in client shared memory.
+            RegionNotFound: One is in a region of client shared memory that is not registered.
+            Unsupported: One is in client shared memory, which is off.
         """
         tensors, raw = request.inputs, request.raw_input_contents
         count = len(self._places)
-        if len(tensors) != count or (raw and len(raw) != count):
-            self._refuse_set(request)
+        if len(tensors) != count:
+            self._expect_required(request)
+        all_raw = len(raw) == len(tensors)
+        sources = raw if all_raw else self._sources(request, memory)
         rows = 0
-        shapes: list[tuple[int, ...]] = [()] * count
+        shapes: list[tuple[int, ...] | None] = [None] * count
         data: list[bytes | None] = [None] * count
-        for position, tensor in enumerate(tensors):
-            described = self._known.get(tensor.SerializeToString()) if raw else None
+        for tensor, source in zip(tensors, sources, strict=True):
+            described = self._known.get(tensor.SerializeToString()) if all_raw else None
             if described is None:
-                described = self._describe(request, tensor)
+                described = self._describe(tensor, memory, all_raw)
             place, shape, its_rows, size = described
             if data[place] is not None:
                 self._refuse_set(request)
@@ -102,63 +110,67 @@ class RequestValidator:
                 if rows:
                     self._refuse(place, f"has {its_rows} rows and another input {rows}; expected as many in each")
                 rows = its_rows
-            content = raw[position] if raw else self._typed(place, tensor, shape)
+            content = source if isinstance(source, bytes) else self._content(place, tensor, described, source)
             if len(content) != size:
                 self._check_size(place, shape, size, content)
             shapes[place] = shape
             data[place] = content
-        return CheckedInputs(rows or 1, tuple(shapes), tuple(data))  # type: ignore[arg-type]  # every place is filled
+        return CheckedInputs(rows or 1, tuple(shapes), tuple(data))
 
-    def outputs(self, request: ModelInferRequest) -> tuple[int, ...]:
-        """Indices of the outputs that the request wants, in the model's order; all of them when it names none.
+    def outputs(self, request: ModelInferRequest, memory: ClientMemory | None = None) -> RequestedOutputs:
+        """Which outputs the request wants; see `OutputValidator.read`."""
+        return self._outputs.read(request, memory)
 
-        Raises:
-            InvalidInput: An output is unknown or named twice.
-            Unsupported: An output is to be classified, or to be written to client shared memory.
-        """
-        wanted = request.outputs
-        if not wanted:
-            return self._all_outputs
-        indices: set[int] = set()
-        for output in wanted:
-            index = self._outputs.get(output.name)
-            if index is None:
-                known = ", ".join(map(repr, self._outputs))
-                raise InvalidInput(f"model {self._name!r} has no output {shown(output.name)}; expected some of {known}")
-            if index in indices:
-                raise InvalidInput(f"model {self._name!r}: output {output.name!r} is requested twice; expected it once")
-            if output.parameters:
-                self._check_parameters("output", output)
-            indices.add(index)
-        return tuple(sorted(indices))
+    def _sources(self, request: ModelInferRequest, memory: ClientMemory | None) -> "Sequence[bytes | Place | None]":
+        """Where the data of each input is: raw, in shared memory, or (None) in typed contents."""
+        places = [
+            place_of(f"model {self._name!r}: input {shown(tensor.name)}", tensor.parameters, memory)
+            if tensor.parameters
+            else None
+            for tensor in request.inputs
+        ]
+        raw = request.raw_input_contents
+        if not raw:
+            return places
+        if len(raw) != places.count(None):
+            self._refuse_set(request)
+        entries = iter(raw)
+        return [next(entries) if place is None else place for place in places]
 
-    def _describe(self, request: ModelInferRequest, tensor: _InputTensor) -> _Described:
-        """Checks everything about an input but its data; remembers what was right."""
+    def _describe(self, tensor: _InputTensor, memory: ClientMemory | None, all_raw: bool) -> _Described:
+        """Checks everything about an input but its data; remembers what was right in a request of raw data alone."""
         place = self._places.get(tensor.name)
         if place is None:
-            self._refuse_set(request)
+            self._refuse_name(tensor.name)
         spec = self._spec.inputs[place]
-        self._check_parameters("input", tensor)
         if tensor.datatype != spec.datatype:
             self._refuse(place, f"has datatype {shown(tensor.datatype)}; expected {spec.datatype}")
         shape = tuple(tensor.shape)
         self._check_shape(place, shape)
-        if not request.raw_input_contents:
-            return _described(place, spec.datatype, shape, self._spec.batches)
+        described = _described(place, spec.datatype, shape, self._spec.batches)
+        if not all_raw:
+            return described
+        if tensor.parameters and place_of(self._input(place), tensor.parameters, memory) is not None:
+            self._refuse(place, "is in shared memory and has an entry of raw_input_contents; expected one of the two")
         if tensor.HasField("contents"):
             self._refuse(place, "has contents in a request with raw_input_contents; expected one of the two")
-        described = _described(place, spec.datatype, shape, self._spec.batches)
         encoded = tensor.SerializeToString()
         if len(self._known) < _MOST_KNOWN and len(encoded) <= _LONGEST_KNOWN:
             self._known[encoded] = described
         return described
 
-    def _typed(self, place: int, tensor: _InputTensor, shape: tuple[int, ...]) -> bytes:
-        """The raw encoding of an input that came as typed contents."""
+    def _content(self, place: int, tensor: _InputTensor, described: _Described, source: Place | None) -> bytes:
+        """The raw encoding of an input that is in shared memory, or came as typed contents."""
+        if source is not None:
+            if tensor.HasField("contents"):
+                self._refuse(place, "has contents and is in shared memory; expected one of the two")
+            if described.size not in (None, source.size):
+                self._refuse_size(place, described.shape, described.size, source.size)
+            return source.read()
         if not tensor.HasField("contents"):
             self._refuse(place, "has no data; expected an entry of raw_input_contents, or contents")
         try:
-            return contents_to_raw(tensor.datatype, shape, tensor.contents)
+            return contents_to_raw(tensor.datatype, described.shape, tensor.contents)
         except CodecError as error:
             self._refuse(place, f"has contents that do not fit: {error}")
 
@@ -183,52 +195,58 @@ class RequestValidator:
             self._refuse(place, f"has shape {came}, too large for {spec.datatype}; {limit}")
 
     def _check_size(self, place: int, shape: tuple[int, ...], size: int | None, content: bytes) -> None:
-        datatype = self._spec.inputs[place].datatype
         if size is not None:
-            self._refuse(place, f"has {len(content)} bytes; expected {size} for {datatype} of shape {list(shape)}")
+            self._refuse_size(place, shape, size, len(content))
         try:
             element_ends(content, prod(shape))
         except CodecError as error:
             self._refuse(place, f"of shape {list(shape)} has wrong data: {error}")
 
-    def _check_parameters(self, kind: str, tensor: "_InputTensor | _RequestedOutput") -> None:
-        for key in tensor.parameters:
-            if key.startswith(_SHARED_MEMORY):
-                raise Unsupported(
-                    f"model {self._name!r}: {kind} {shown(tensor.name)} has the parameter {shown(key)}, but client "
-                    "shared memory is off; send and receive tensors in the messages"
-                )
-            if key == "classification" and kind == "output":
-                raise Unsupported(
-                    f"model {self._name!r}: classification of output {tensor.name!r} is not served yet; "
-                    "use the client's classify"
-                )
+    def _expect_required(self, request: ModelInferRequest) -> None:
+        """Lets a request pass that leaves out optional inputs alone."""
+        came = [tensor.name for tensor in request.inputs]
+        if len(set(came)) != len(came) or not set(self._required) <= set(came) <= set(self._places):
+            self._refuse_set(request)
 
     def _refuse_set(self, request: ModelInferRequest) -> NoReturn:
         """Says why these are not the model's inputs, each once, each with its data."""
         came = [tensor.name for tensor in request.inputs]
         where = f"model {self._name!r}:"
-        expected = ", ".join(map(repr, self._places))
         for name in came:
             if name not in self._places:
-                raise InvalidInput(f"{where} unknown input {shown(name)}; expected {expected}")
+                self._refuse_name(name)
             if came.count(name) > 1:
                 raise InvalidInput(
-                    f"{where} input {name!r} came {came.count(name)} times; expected {expected}, each once"
+                    f"{where} input {name!r} came {came.count(name)} times; expected {self._expected()}, each once"
                 )
-        missing = ", ".join(repr(name) for name in self._places if name not in came)
+        missing = ", ".join(repr(name) for name in self._required if name not in came)
         if missing:
-            raise InvalidInput(f"{where} missing {missing}; got {len(came)} inputs, expected {expected}")
-        for tensor in request.inputs:
-            self._check_parameters("input", tensor)
+            raise InvalidInput(f"{where} missing {missing}; got {len(came)} inputs, expected {self._expected()}")
         entries = len(request.raw_input_contents)
         raise InvalidInput(
-            f"{where} raw_input_contents has {entries} entries for {len(came)} inputs; expected one for each, or none "
-            "and contents in every input"
+            f"{where} raw_input_contents has {entries} entries for {len(came)} inputs; expected one for each that is "
+            "not in shared memory, or none and contents in every input"
         )
 
+    def _refuse_name(self, name: str) -> NoReturn:
+        raise InvalidInput(f"model {self._name!r}: unknown input {shown(name)}; expected {self._expected()}")
+
+    def _expected(self) -> str:
+        """The model's inputs; where some are optional, how many are expected."""
+        if len(self._required) == len(self._places):
+            return ", ".join(map(repr, self._places))
+        names = [f"{name!r}" if name in self._required else f"{name!r} (optional)" for name in self._places]
+        return f"between {len(self._required)} and {len(names)} of {', '.join(names)}"
+
+    def _refuse_size(self, place: int, shape: tuple[int, ...], size: int | None, came: int) -> NoReturn:
+        datatype = self._spec.inputs[place].datatype
+        self._refuse(place, f"has {came} bytes; expected {size} for {datatype} of shape {list(shape)}")
+
     def _refuse(self, place: int, problem: str) -> NoReturn:
-        raise InvalidInput(f"model {self._name!r}: input {self._spec.inputs[place].name!r} {problem}")
+        raise InvalidInput(f"{self._input(place)} {problem}")
+
+    def _input(self, place: int) -> str:
+        return f"model {self._name!r}: input {self._spec.inputs[place].name!r}"
 
 
 def _described(place: int, datatype: str, shape: tuple[int, ...], batches: bool) -> _Described:

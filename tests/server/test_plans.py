@@ -7,9 +7,11 @@ import pytest
 from quadriga.model_version import ModelVersion
 from quadriga.parameters import Parameters
 from quadriga.plans import Plan, PlanMemory
+from quadriga.responses import Encoder
 from quadriga_proto.inference_pb2 import ModelInferRequest
 
 MODEL = cast("ModelVersion", object())
+ENCODER = cast("Encoder", object())
 CONTENT = b"\x00\x00\x80\x3f" * 4
 
 
@@ -21,7 +23,7 @@ def request(content: bytes = CONTENT, **fields: Any) -> ModelInferRequest:
 
 
 def plan_of(message: ModelInferRequest) -> Plan:
-    return Plan(MODEL, message.model_name, "", message.id, ((1, 4),), ((4,),), 1, (0,), Parameters())
+    return Plan(MODEL, message.model_name, "", message.id, ((1, 4),), ((4,),), 1, (0,), Parameters(), ENCODER)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--poll-seconds": ("poll_seconds", "0.25", 0.25),
     "--transport": ("transport", "grpcio", "grpcio"),
     "--templates": ("templates", "off", "off"),
+    "--allow-client-shm": ("allow_client_shm", "1", True),
     "--log-format": ("log_format", "json", "json"),
     "--log-level": ("log_level", "debug", "debug"),
     "--drain-seconds": ("drain_seconds", "2.5", 2.5),

@@ -1,16 +1,16 @@
 """ModelInfer requests that fit a model, and every way in which they may not."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
-from quadriga.errors import InvalidInput, RequestError, Unsupported
+from quadriga.errors import InvalidInput, RequestError
 from quadriga.specs import ModelSpec, TensorSpec
 from quadriga.validate import RequestValidator
 from quadriga_proto.codec import join_elements
-from quadriga_proto.inference_pb2 import InferParameter, ModelInferRequest
+from quadriga_proto.inference_pb2 import ModelInferRequest
 
 OUTPUTS = (
     TensorSpec(name="scores", datatype="FP32", shape=(10,)),
@@ -72,7 +72,7 @@ class TestRightRequests:
         message.inputs[1].contents.fp32_contents.extend([0.0, 1.0, 2.0, 3.0])
         checked = PAIR.inputs(message)
         assert checked.data[1] == b"\x01\x00\xff\xff"
-        assert len(checked.data[0]) == 16
+        assert checked.data[0] == np.arange(4, dtype=np.float32).tobytes()
 
     def test_a_model_that_does_not_batch(self) -> None:
         checks = validator(tensor("x", shape=(2, 3)), max_batch_size=0)
@@ -298,58 +298,39 @@ class TestMemory:
         assert "input 'a' came 2 times" in text
 
 
-class TestSharedMemory:
-    def test_an_input_in_it_is_unsupported(self) -> None:
-        message = request(("image", "FP32", (1, 2, 2)))
-        message.inputs[0].parameters["shared_memory_region"].string_param = "region"
-        message.inputs[0].parameters["shared_memory_byte_size"].int64_param = 16
-        with pytest.raises(Unsupported, match=r"model 'm': input 'image' has .*client shared memory is off") as caught:
-            PIXELS.inputs(message)
-        assert caught.value.code == "UNIMPLEMENTED"
+class TestOptionalInputs:
+    CHECKS = validator(tensor("a", shape=(2,)), TensorSpec(name="b", datatype="INT16", shape=(), optional=True))
 
-    def test_it_is_unsupported_beside_an_input_in_the_message(self) -> None:
-        message = request(("a", "FP32", (1, 2)), ("b", "INT16", (1, 1)), raw=[bytes(8)])
-        message.inputs[1].parameters["shared_memory_region"].string_param = "region"
-        with pytest.raises(Unsupported, match="input 'b'"):
-            PAIR.inputs(message)
+    def test_one_may_be_left_out(self) -> None:
+        for _ in range(2):
+            checked = self.CHECKS.inputs(request(("a", "FP32", (3, 2)), raw=[bytes(24)]))
+            assert (checked.rows, checked.shapes, checked.data) == (3, ((3, 2), None), (bytes(24), None))
 
-    def test_an_output_in_it_is_unsupported(self) -> None:
-        message = request()
-        message.outputs.add(name="scores", parameters={"shared_memory_region": InferParameter(string_param="r")})
-        with pytest.raises(Unsupported, match=r"output 'scores' has .*client shared memory is off"):
-            PIXELS.outputs(message)
+    def test_one_may_be_left_out_with_typed_contents(self) -> None:
+        message = request(("a", "FP32", (1, 2)))
+        message.inputs[0].contents.fp32_contents.extend([0.0, 0.0])
+        assert self.CHECKS.inputs(message).data == (bytes(8), None)
 
+    def test_one_may_be_there(self) -> None:
+        checked = self.CHECKS.inputs(request(("b", "INT16", (1,)), ("a", "FP32", (1, 2)), raw=[b"bb", bytes(8)]))
+        assert (checked.shapes, checked.data) == (((1, 2), (1,)), (bytes(8), b"bb"))
 
-class TestOutputs:
-    @staticmethod
-    def wanted(*names: str) -> ModelInferRequest:
-        message = request()
-        for name in names:
-            message.outputs.add(name=name)
-        return message
+    def test_all_may_be_left_out_where_all_are_optional(self) -> None:
+        checks = validator(TensorSpec(name="a", datatype="FP32", shape=(2,), optional=True))
+        checked = checks.inputs(request())
+        assert (checked.rows, checked.shapes, checked.data) == (1, (None,), (None,))
 
-    def test_none_requested_is_all(self) -> None:
-        assert PIXELS.outputs(request()) == (0, 1, 2)
+    def test_a_required_one_may_not(self) -> None:
+        text = refusal(self.CHECKS, request(("b", "INT16", (1,)), raw=[b"bb"]))
+        assert text == "model 'm': missing 'a'; got 1 inputs, expected between 1 and 2 of 'a', 'b' (optional)"
 
-    def test_a_choice_comes_in_the_models_order(self) -> None:
-        assert PIXELS.outputs(self.wanted("boxes", "scores")) == (0, 2)
-        many = ModelSpec(inputs=(), outputs=tuple(tensor(f"o{index}") for index in range(20)), batches=False)
-        assert RequestValidator("m", many, 0).outputs(self.wanted("o16", "o8", "o0", "o3")) == (0, 3, 8, 16)
+    def test_a_duplicate_does_not_stand_for_one(self) -> None:
+        text = refusal(self.CHECKS, request(("a", "FP32", (1, 2)), ("a", "FP32", (1, 2)), raw=[bytes(8)] * 2))
+        assert "input 'a' came 2 times; expected between 1 and 2 of" in text
 
-    def test_an_unknown_one_is_named(self) -> None:
-        with pytest.raises(InvalidInput) as caught:
-            PIXELS.outputs(self.wanted("scores", "logits"))
-        assert str(caught.value) == ("model 'm' has no output 'logits'; expected some of 'scores', 'features', 'boxes'")
-
-    def test_a_duplicate_is_named(self) -> None:
-        with pytest.raises(InvalidInput, match="output 'scores' is requested twice"):
-            PIXELS.outputs(self.wanted("scores", "boxes", "scores"))
-
-    def test_classification_is_unsupported(self) -> None:
-        message = self.wanted("scores")
-        message.outputs[0].parameters["classification"].int64_param = 3
-        with pytest.raises(Unsupported, match=re.escape("classification of output 'scores' is not served yet")):
-            PIXELS.outputs(message)
+    def test_an_unknown_one_does_not_stand_for_one(self) -> None:
+        text = refusal(self.CHECKS, request(("a", "FP32", (1, 2)), ("c", "FP32", (1, 2)), raw=[bytes(8)] * 2))
+        assert "unknown input 'c'; expected between 1 and 2 of 'a', 'b' (optional)" in text
 
 
 def test_refusals_carry_their_code() -> None:

@@ -4,6 +4,7 @@ A worker makes one instance, calls `prepare`, `load` and `infer` from one thread
 the process: there is no unload, the operating system frees everything.
 """
 
+import itertools
 import logging
 import re
 from abc import ABC, abstractmethod
@@ -20,6 +21,8 @@ from quadriga_proto.codec import Array, numpy_dtype
 #: Terminal colours, with which some frameworks decorate their messages, and a heading of Keras that says nothing.
 _DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|Exception encountered when calling [^\n]*")
 
+#: Optional inputs of which every choice is warmed up.
+_MOST_CHOSEN_FROM: Final = 3
 #: The device that is no GPU.
 CPU: Final = "cpu"
 #: Undoes what made memory known to a driver.
@@ -95,13 +98,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """Runs one batch.
 
         Args:
             inputs: In the order of the contract's inputs, with the batch dimension first where the model batches; BYTES
                 are arrays of `bytes` objects. They are views of shared memory, not to be written, and overwritten
-                before the next call: nothing may be kept of them.
+                before the next call: nothing may be kept of them. None for an optional input that is left out; the same
+                ones are in every row of a batch.
 
         Returns:
             Arrays in the order of the contract's outputs; the worker copies them before the next call, so that they
@@ -112,15 +116,19 @@ class Backend(ABC):
         """Runs each batch size that the model will be given once, so that no request pays for a first time.
 
         Dimensions of any size are taken as 1. Models with BYTES inputs are not warmed up: no content can be assumed.
+        Of optional inputs every choice is run, where they are few, else all of them and none.
 
         Raises:
             ModelLoadError: The model does not run on zeros of its own contract's shapes.
         """
         if any(tensor.datatype == "BYTES" for tensor in spec.inputs):
             return
-        for rows in batch_sizes:
+        for rows, present in itertools.product(batch_sizes, presences(spec)):
+            size = rows if spec.batches else None
             try:
-                self.infer([zeros(tensor, rows if spec.batches else None) for tensor in spec.inputs])
+                self.infer(
+                    [zeros(tensor, size) if here else None for tensor, here in zip(spec.inputs, present, strict=True)]
+                )
             except Exception as error:
                 if any(ANY in tensor.shape for tensor in spec.inputs):
                     # Size 1 is a guess; a network may well need larger images than that.
@@ -135,6 +143,14 @@ def first_line(error: BaseException) -> str:
     """A framework's error in one line: the first one that says something."""
     lines = [line.strip() for line in _DECORATION.sub("", str(error)).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def presences(spec: ModelSpec) -> list[tuple[bool, ...]]:
+    """Which inputs may be there together: every choice of the optional ones, or all and none where they are many."""
+    optional = sum(tensor.optional for tensor in spec.inputs)
+    if optional > _MOST_CHOSEN_FROM:
+        return [(True,) * len(spec.inputs), tuple(not tensor.optional for tensor in spec.inputs)]
+    return list(itertools.product(*[(True, False) if tensor.optional else (True,) for tensor in spec.inputs]))
 
 
 def zeros(tensor: TensorSpec, rows: int | None) -> Array:

@@ -3,14 +3,20 @@
 Every backend with a real format ends its `load` here, so that the rules are the same for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from quadriga.backends.base import ModelLoadError, ModelSource
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 
 
 def settle(
-    source: ModelSource, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], labels: Sequence[str] = ()
+    source: ModelSource,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    labels: Sequence[str] = (),
+    dispensable: Collection[str] = (),
 ) -> ModelSpec:
     """The contract.
 
@@ -21,6 +27,7 @@ def settle(
         inputs: Whole shapes as the file has them, -1 where open.
         outputs: Likewise.
         labels: Class names in the file.
+        dispensable: Names of inputs that the model can do without, if the contract says that they are optional.
 
     Raises:
         ModelLoadError: The configuration contradicts the file.
@@ -36,8 +43,15 @@ def settle(
             f"max_batch_size is above 0, but {fixed.name!r} of {source.path} has shape {list(fixed.shape)} with no "
             "open first dimension; set max_batch_size to 0 or export the model with a dynamic batch"
         )
+    agreed = _agree(source, "input", _rows(inputs, batches), source.inputs)
+    for tensor in agreed:
+        if tensor.optional and tensor.name not in dispensable:
+            raise ModelLoadError(
+                f"input {tensor.name!r} is declared optional, but {source.path} cannot run without it; "
+                "take `optional` out of its declaration"
+            )
     return ModelSpec(
-        inputs=_agree(source, "input", _rows(inputs, batches), source.inputs),
+        inputs=agreed,
         outputs=_agree(source, "output", _rows(outputs, batches), source.outputs),
         batches=batches,
         labels=tuple(labels),
@@ -48,7 +62,7 @@ def whole(tensors: Sequence[TensorSpec], batches: bool | None) -> list[TensorSpe
     """A configuration's tensors with the batch dimension, which a configuration leaves out where the model batches."""
     if not batches:
         return list(tensors)
-    return [TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=(ANY, *tensor.shape)) for tensor in tensors]
+    return [msgspec.structs.replace(tensor, shape=(ANY, *tensor.shape)) for tensor in tensors]
 
 
 def describe(tensor: TensorSpec) -> str:
@@ -59,13 +73,13 @@ def describe(tensor: TensorSpec) -> str:
 def _rows(tensors: Sequence[TensorSpec], batches: bool) -> list[TensorSpec]:
     if not batches:
         return list(tensors)
-    return [TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape[1:]) for tensor in tensors]
+    return [msgspec.structs.replace(tensor, shape=tensor.shape[1:]) for tensor in tensors]
 
 
 def _agree(
     source: ModelSource, kind: str, found: Sequence[TensorSpec], declared: Sequence[TensorSpec]
 ) -> tuple[TensorSpec, ...]:
-    """The file's tensors, with open dimensions narrowed to what the configuration declares."""
+    """The file's tensors as the configuration declares them: open dimensions narrowed, and optional or not."""
     if not declared:
         return tuple(found)
     by_name = {tensor.name: tensor for tensor in declared}
@@ -87,4 +101,4 @@ def _narrow(source: ModelSource, kind: str, found: TensorSpec, declared: TensorS
             f"{describe(found)}"
         )
     shape = tuple(want if have == ANY else have for have, want in zip(found.shape, declared.shape, strict=True))
-    return TensorSpec(name=found.name, datatype=found.datatype, shape=shape)
+    return msgspec.structs.replace(declared, shape=shape)

@@ -3,7 +3,8 @@
 It reads `model.fake`, a JSON object:
 
     inputs       tensors: {"name", "datatype", "shape"}, the shape without rows where the model batches
-    outputs      likewise; as many as the inputs, whose values they repeat. Default: the inputs themselves
+    outputs      likewise; as many as the inputs, whose values they repeat. Default: the inputs themselves.
+                 Zeros stand for an input that is "optional": true and left out
     batches      default true
     labels       class names
     sleep_ms     per batch
@@ -25,7 +26,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from quadriga.backends.base import Backend, ModelLoadError, ModelSource
+from quadriga.backends.base import Backend, ModelLoadError, ModelSource, zeros
 from quadriga.specs import ModelSpec, TensorSpec
 from quadriga_proto.codec import DATATYPES, Array
 
@@ -67,7 +68,7 @@ class FakeBackend(Backend):
             labels=self._behaviour.labels,
         )
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         first = inputs[0]
         if _has(first, self._behaviour.die_on):
@@ -78,7 +79,11 @@ class FakeBackend(Backend):
             raise ValueError(f"an element is {self._behaviour.raise_on}, on which this model is made to fail")
         if self._behaviour.sleep_ms:
             time.sleep(self._behaviour.sleep_ms / 1000)
-        return inputs
+        rows = next((len(array) for array in inputs if array is not None), 1) if self._behaviour.batches else None
+        outputs = self._behaviour.outputs or self._behaviour.inputs
+        return [
+            _nothing(tensor, rows) if array is None else array for tensor, array in zip(outputs, inputs, strict=True)
+        ]
 
     def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
         """Nothing is there to warm up."""
@@ -106,5 +111,13 @@ def read_behaviour(source: ModelSource) -> Behaviour:
     return behaviour
 
 
-def _has(array: Array, value: float | None) -> bool:
-    return value is not None and bool(np.any(array == value))
+def _nothing(tensor: TensorSpec, rows: int | None) -> Array:
+    """What stands for an input that is left out."""
+    array = zeros(tensor, rows)
+    if tensor.datatype == "BYTES":
+        array.fill(b"")
+    return array
+
+
+def _has(array: Array | None, value: float | None) -> bool:
+    return value is not None and array is not None and bool(np.any(array == value))

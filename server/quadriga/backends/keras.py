@@ -11,7 +11,9 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -22,12 +24,18 @@ from quadriga.backends.contract import settle
 from quadriga.backends.formats import KERAS, expect_zip
 from quadriga.backends.memory import keep_freed_memory
 from quadriga.backends.tensorflow_runtime import Function
+from quadriga.backends.torch_tensors import to_array, to_tensor
 from quadriga.specs import ANY, ModelSpec, TensorSpec
-from quadriga_proto.codec import Array, datatype_of
+from quadriga_proto.codec import Array, datatype_of, numpy_dtype
 
 KERAS_BACKENDS: Final = ("tensorflow", "torch", "jax")
 #: What a traced function is compared with its model on, in rows: more than the one that it was traced with.
 _CHECKED_ROWS: Final = 3
+
+#: A model's call, on tensors of the framework that it runs on.
+Call = Callable[..., list[Any]]
+#: Makes a function of a call, the tensors of `keras.Model.inputs` that it takes, the model and its source.
+Compiler = Callable[[Call, Sequence[Any], Any, ModelSource], Function]
 
 log = logging.getLogger("quadriga.worker")
 
@@ -75,12 +83,13 @@ class KerasBackend(Backend):
         else:
             _import_jax()
         model = _load_model(source)
+        inputs = [_tensor(tensor, tensor.name, optional=_is_optional(tensor)) for tensor in model.inputs]
         outputs = [_tensor(tensor, name) for tensor, name in zip(model.outputs, _output_names(model), strict=True)]
-        spec = settle(source, [_tensor(tensor, tensor.name) for tensor in model.inputs], outputs)
-        self._run = _COMPILERS[self._runs_on](model, source)
+        spec = settle(source, inputs, outputs, dispensable=[tensor.name for tensor in inputs if tensor.optional])
+        self._run = _compile(_COMPILERS[self._runs_on], model, spec, source)
         return spec
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         return self._run(inputs)
 
@@ -115,9 +124,15 @@ def _explain(error: Exception) -> str:
     return first_line(error)
 
 
-def _tensor(tensor: Any, name: str) -> TensorSpec:  # noqa: ANN401 - a KerasTensor
+def _tensor(tensor: Any, name: str, *, optional: bool = False) -> TensorSpec:  # noqa: ANN401 - a KerasTensor
     shape = tuple(ANY if size is None else size for size in tensor.shape)
-    return TensorSpec(name=name, datatype=_datatype(tensor.dtype), shape=shape)
+    return TensorSpec(name=name, datatype=_datatype(tensor.dtype), shape=shape, optional=optional)
+
+
+def _is_optional(tensor: Any) -> bool:  # noqa: ANN401 - a KerasTensor
+    """Whether it was made by `keras.Input(optional=True)`."""
+    history = getattr(tensor, "_keras_history", None)
+    return bool(history is not None and getattr(history.operation, "optional", False))
 
 
 def _datatype(name: str) -> str:
@@ -137,7 +152,7 @@ def _output_names(model: Any) -> list[str]:  # noqa: ANN401 - a keras.Model
     return names if len(set(names)) == len(model.outputs) else [f"output_{i}" for i in range(len(model.outputs))]
 
 
-def _caller(model: Any) -> Callable[..., list[Any]]:  # noqa: ANN401 - a keras.Model
+def _caller(model: Any) -> Call:  # noqa: ANN401 - a keras.Model
     """The model as a function of its inputs' tensors, one by one, to a flat list of its outputs'."""
     from keras import Sequential, tree
 
@@ -151,14 +166,35 @@ def _caller(model: Any) -> Callable[..., list[Any]]:  # noqa: ANN401 - a keras.M
     return call
 
 
-def _compile_for_tensorflow(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
+def _compile(compiler: Compiler, model: Any, spec: ModelSpec, source: ModelSource) -> Function:  # noqa: ANN401
+    """The model compiled; where inputs are optional, once for each choice of those that are there."""
+    call = _caller(model)
+    if not any(tensor.optional for tensor in spec.inputs):
+        return compiler(call, model.inputs, model, source)
+
+    @cache
+    def compiled(present: tuple[bool, ...]) -> Function:
+        def call_with(*tensors: Any) -> list[Any]:  # noqa: ANN401 - of whichever framework
+            given = iter(tensors)
+            return call(*[next(given) if here else None for here in present])
+
+        return compiler(call_with, list(compress(model.inputs, present)), model, source)
+
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
+        there = [array for array in inputs if array is not None]
+        return compiled(tuple(array is not None for array in inputs))(there)
+
+    return run
+
+
+def _compile_for_tensorflow(call: Call, tensors: Sequence[Any], model: Any, source: ModelSource) -> Function:  # noqa: ANN401
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs]
-    return tensorflow_runtime.compile_function(_caller(model), signature)
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]
+    return tensorflow_runtime.compile_function(call, signature)
 
 
-def _compile_for_torch(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
+def _compile_for_torch(call: Call, tensors: Sequence[Any], model: Any, source: ModelSource) -> Function:  # noqa: ANN401
     torch = _import_torch()
     device = torch.device("cpu" if source.device == "cpu" else "cuda")
     if source.device == "cpu":
@@ -166,25 +202,24 @@ def _compile_for_torch(model: Any, source: ModelSource) -> Function:  # noqa: AN
     # See `torchscript`, which has the reasons for these.
     torch._C._jit_set_profiling_executor(False)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    call = _caller(model)
     for weight in model.parameters():
         weight.requires_grad_(False)
 
     def runner(function: Callable[..., Sequence[Any]]) -> Function:
-        def run(inputs: Sequence[Array]) -> Sequence[Array]:
+        def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
             with torch.inference_mode():
-                tensors = [torch.from_numpy(array).to(device) for array in inputs]
-                return [output.cpu().numpy() for output in function(*tensors)]
+                given = [to_tensor(torch, array).to(device) for array in inputs]
+                return [to_array(torch, output.cpu()) for output in function(*given)]
 
         return run
 
     # Traced once: Keras' Python dispatch is most of the cost of a small model under torch.
     direct = runner(call)
-    if any(None in tensor.shape[1:] for tensor in model.inputs):
+    if any(None in tensor.shape[1:] for tensor in tensors):
         log.warning("%s is run eagerly and slowly: its inputs have open dimensions besides the batch", source.path)
         return direct
-    traced = runner(_trace(torch, call, _example(model, 1), device))
-    example = _example(model, _CHECKED_ROWS)
+    traced = runner(_trace(torch, call, _example(tensors, 1), device))
+    example = _example(tensors, _CHECKED_ROWS)
     if _close(direct(example), traced(example)):
         return traced
     log.warning("%s is run eagerly and slowly: its traced function computes something else", source.path)
@@ -195,15 +230,16 @@ def _trace(torch: Any, call: Callable[..., list[Any]], example: Sequence[Array],
     # Keras asks tensors for their sizes, of which PyTorch warns; the result is compared with the model's own.
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tensors = tuple(torch.from_numpy(array).to(device) for array in example)
+        tensors = tuple(to_tensor(torch, array).to(device) for array in example)
         return torch.jit.trace(lambda *values: tuple(call(*values)), tensors, check_trace=False)
 
 
-def _example(model: Any, rows: int) -> list[Array]:  # noqa: ANN401 - a keras.Model
+def _example(tensors: Sequence[Any], rows: int) -> list[Array]:
     """Random inputs, with `rows` rows where the first dimension is open; no other dimension is."""
     random = np.random.default_rng(0)
-    shapes = [[rows if size is None else size for size in tensor.shape] for tensor in model.inputs]
-    return [random.random(shape).astype(tensor.dtype) for shape, tensor in zip(shapes, model.inputs, strict=True)]
+    shapes = [[rows if size is None else size for size in tensor.shape] for tensor in tensors]
+    dtypes = [numpy_dtype(_datatype(tensor.dtype)) for tensor in tensors]
+    return [random.random(shape).astype(dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
 
 def _close(expected: Sequence[Array], found: Sequence[Array]) -> bool:
@@ -212,10 +248,10 @@ def _close(expected: Sequence[Array], found: Sequence[Array]) -> bool:
     )
 
 
-def _compile_for_jax(model: Any, source: ModelSource) -> Function:  # noqa: ANN401
-    function = _import_jax().jit(_caller(model))
+def _compile_for_jax(call: Call, tensors: Sequence[Any], model: Any, source: ModelSource) -> Function:  # noqa: ANN401
+    function = _import_jax().jit(call)
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         return [np.asarray(output) for output in function(*inputs)]
 
     return run
@@ -253,7 +289,7 @@ def _import_jax() -> Any:  # noqa: ANN401 - the module
     return jax
 
 
-_COMPILERS: Final[dict[str, Callable[[Any, ModelSource], Function]]] = {
+_COMPILERS: Final[dict[str, Compiler]] = {
     "tensorflow": _compile_for_tensorflow,
     "torch": _compile_for_torch,
     "jax": _compile_for_jax,

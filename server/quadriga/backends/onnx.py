@@ -6,6 +6,9 @@ Parameters:
     tensorrt_cache: Folder where TensorRT keeps its engines for the next start. Default: none are kept.
 
 Labels are read from the model's metadata, key "labels", a JSON list.
+
+An initializer that is also an input of the graph is an input here where the configuration declares it; with
+`optional = true` a request may leave it out, and the model's own value counts.
 """
 
 import json
@@ -16,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from quadriga.backends import cuda
+from quadriga.backends import cuda, onnx_values
 from quadriga.backends.base import CPU, Backend, ModelLoadError, ModelSource, Unpin, first_line
 from quadriga.backends.contract import settle
 from quadriga.backends.formats import expect_onnx
@@ -27,7 +30,7 @@ _DATATYPES: Final = {
     "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32",
     "tensor(uint64)": "UINT64", "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
     "tensor(int64)": "INT64", "tensor(float16)": "FP16", "tensor(float)": "FP32", "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
+    "tensor(bfloat16)": "BF16", "tensor(string)": "BYTES",
 }  # fmt: skip
 _CUDA: Final = "CUDAExecutionProvider"
 _TENSORRT: Final = "TensorrtExecutionProvider"
@@ -63,18 +66,24 @@ class OnnxBackend(Backend):
             raise ModelLoadError(
                 f"device {source.device} was asked for, but ONNX Runtime could not use it; check the driver and CUDA"
             )
-        inputs = [_tensor(argument, source) for argument in self._session.get_inputs()]
+        declared = {tensor.name for tensor in source.inputs}
+        defaults = [value for value in self._session.get_overridable_initializers() if value.name in declared]
+        inputs = [_tensor(argument, source) for argument in (*self._session.get_inputs(), *defaults)]
         outputs = [_tensor(argument, source) for argument in self._session.get_outputs()]
         self._inputs = [(tensor.name, tensor.datatype == "BYTES") for tensor in inputs]
         self._output_names = [tensor.name for tensor in outputs]
-        return settle(source, inputs, outputs, self._labels(source))
+        self._through_values = any(tensor.datatype == "BF16" for tensor in (*inputs, *outputs))
+        return settle(source, inputs, outputs, self._labels(source), {value.name for value in defaults})
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         feed = {
             name: _texts(name, array) if is_bytes else array
             for (name, is_bytes), array in zip(self._inputs, inputs, strict=True)
+            if array is not None
         }
+        if self._through_values:
+            return onnx_values.run(self._runtime, self._session, self._output_names, feed)
         if self._on_cuda:
             return self._infer_on_cuda(feed)
         outputs: list[Array] = self._session.run(self._output_names, feed)

@@ -62,7 +62,7 @@ class TensorflowBackend(Backend):
         self._run = tensorflow_runtime.compile_function(call, signature)
         return spec
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
         return self._run(inputs)
 

@@ -14,7 +14,7 @@ from quadriga.backends.base import ModelLoadError, ModelSource, first_line
 from quadriga_proto.codec import Array
 
 EXTRA: Final = "pip install 'quadriga[tensorflow]'"
-Function = Callable[[Sequence[Array]], Sequence[Array]]
+Function = Callable[[Sequence[Array | None]], Sequence[Array]]
 
 log = logging.getLogger("quadriga.worker")
 
@@ -77,7 +77,7 @@ def compile_function(call: Callable[..., Sequence[Any]], signature: Sequence[Any
     flat = _flat(function)
     dtypes = [spec.dtype for spec in signature]
 
-    def run(inputs: Sequence[Array]) -> Sequence[Array]:
+    def run(inputs: Sequence[Array | None]) -> Sequence[Array]:
         return [output.numpy() for output in flat(list(map(tf.convert_to_tensor, inputs, dtypes)))]
 
     # Concrete functions refer weakly to what they were made of.

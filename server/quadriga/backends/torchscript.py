@@ -25,6 +25,7 @@ from quadriga.backends.base import CPU, Backend, ModelLoadError, ModelSource, Un
 from quadriga.backends.contract import describe, settle, whole
 from quadriga.backends.formats import TORCHSCRIPT, expect_zip
 from quadriga.backends.memory import keep_freed_memory
+from quadriga.backends.torch_tensors import to_array, to_tensor
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import ITEM_SIZES, Array, datatype_of, numpy_dtype
 
@@ -93,12 +94,13 @@ class TorchscriptBackend(Backend):
         self._expect_truth(spec, source)
         return spec
 
-    def infer(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def infer(self, inputs: Sequence[Array | None]) -> Sequence[Array]:
         """See `Backend.infer`."""
-        with self._torch.inference_mode():
-            tensors = [self._to_tensor(array) for array in inputs]
+        torch = self._torch
+        with torch.inference_mode():
+            tensors = [to_tensor(torch, array) for array in inputs]
             outputs = _flat(self._run(*tensors)) if self._stream is None else self._run_on(self._stream, tensors)
-            return [self._to_array(output) for output in outputs]
+            return [to_array(torch, output) for output in outputs]
 
     def _run_on(self, stream: Any, tensors: Sequence[Any]) -> list[Any]:  # noqa: ANN401 - a torch.cuda.Stream
         """Copies, kernels and copies back, queued on the instance's own stream without a wait between them."""
@@ -116,20 +118,6 @@ class TorchscriptBackend(Backend):
     def pin(self, address: int, size: int) -> Unpin | None:
         """See `Backend.pin`."""
         return cuda.register(self._torch.cuda.cudart(), address, size)
-
-    def _to_tensor(self, array: Array) -> Any:  # noqa: ANN401 - a Tensor
-        # "V" is bfloat16, of which numpy itself knows nothing but the size.
-        if array.dtype.kind == "V":
-            return self._torch.from_numpy(array.view("<i2")).view(self._torch.bfloat16)
-        return self._torch.from_numpy(array)
-
-    def _to_array(self, tensor: Any) -> Array:  # noqa: ANN401 - a Tensor
-        array: Array
-        if tensor.dtype == self._torch.bfloat16:
-            array = tensor.view(self._torch.int16).numpy().view(numpy_dtype("BF16"))
-        else:
-            array = tensor.numpy()
-        return array
 
     def _open(self, source: ModelSource) -> tuple[Any, Metadata | None]:
         extra = {METADATA_FILE: ""}

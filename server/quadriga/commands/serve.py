@@ -50,6 +50,10 @@ _DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
     help="Keep processes with a framework imported, for workers that start in a fraction of the time.",
 )  # fmt: skip
 @click.option(
+    "--allow-client-shm", is_flag=True, default=_DEFAULTS["allow_client_shm"],
+    help="Let clients keep tensors in shared memory. They can then read and write all of /dev/shm that the server can.",
+)  # fmt: skip
+@click.option(
     "--log-format", type=click.Choice(get_args(LogFormat)), default=_DEFAULTS["log_format"],
     help="Of the log on stderr.",
 )  # fmt: skip

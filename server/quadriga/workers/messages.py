@@ -66,12 +66,12 @@ class RunBatch(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         slot: Index of the slot.
         segment_size: Bytes of the slot's input segment now; it may have grown since the last batch.
-        inputs: One region per input, in the order of the model's contract.
+        inputs: One region per input, in the order of the model's contract; None for one that is left out.
     """
 
     slot: int
     segment_size: int
-    inputs: tuple[Region, ...]
+    inputs: tuple[Region | None, ...]
 
 
 class Loaded(msgspec.Struct, frozen=True, tag=True):

@@ -147,29 +147,35 @@ class Slot:
         self.state = SlotState.FREE
 
     def gather(
-        self, parts: Sequence[Sequence["bytes | memoryview[int]"]], shapes: Iterable[tuple[int, ...]]
-    ) -> tuple[Region, ...]:
+        self, parts: Sequence[Sequence["bytes | memoryview[int] | None"]], shapes: Iterable[tuple[int, ...] | None]
+    ) -> tuple[Region | None, ...]:
         """Copies a batch's inputs in; called while FILLING.
 
         Args:
             parts: Per input, the raw encodings of the requests' rows, in the order of the batch.
-            shapes: Per input, the whole shape of the batch.
+            shapes: Per input, the whole shape of the batch; None: the requests leave it out.
 
         Returns:
-            Where each input lies.
+            Where each input lies; None for one that is left out.
         """
-        regions, offset = [], 0
+        regions: list[Region | None] = []
+        offset = 0
         for rows, shape in zip(parts, shapes, strict=True):
-            size = sum(map(len, rows))
+            if shape is None:
+                regions.append(None)
+                continue
+            size = sum(map(len, rows))  # type: ignore[arg-type]  # an input with a shape has data in every request
             regions.append(Region(shape, offset, size))
             offset = aligned(offset + size)
         self.inputs.grow(offset)
         view = self.inputs.view
         for rows, region in zip(parts, regions, strict=True):
+            if region is None:
+                continue
             at = region.offset
             for raw in rows:
-                view[at : at + len(raw)] = raw
-                at += len(raw)
+                view[at : at + len(raw)] = raw  # type: ignore[arg-type,assignment]
+                at += len(raw)  # type: ignore[arg-type]
         return tuple(regions)
 
 
@@ -247,13 +253,17 @@ class AttachedSlab:
         for segment in self._inputs:
             segment.pin_with(pin)
 
-    def inputs(self, slot: int, size: int, regions: Sequence[Region], specs: Sequence[TensorSpec]) -> list[Array]:
-        """Arrays over a batch's inputs; views, except for BYTES."""
+    def inputs(
+        self, slot: int, size: int, regions: Sequence[Region | None], specs: Sequence[TensorSpec]
+    ) -> list[Array | None]:
+        """Arrays over a batch's inputs; views, except for BYTES. None for an input that is left out."""
         segment = self._inputs[slot]
         segment.follow(size)
         view = segment.view.toreadonly()
         return [
-            from_raw(spec.datatype, region.shape, view[region.offset : region.offset + region.size])
+            None
+            if region is None
+            else from_raw(spec.datatype, region.shape, view[region.offset : region.offset + region.size])
             for spec, region in zip(specs, regions, strict=True)
         ]
 

@@ -176,14 +176,17 @@ class Worker(Generic[Work]):
         return len(self._assigned)
 
     def run(
-        self, work: Work, parts: Sequence[Sequence["bytes | memoryview[int]"]], shapes: Sequence[tuple[int, ...]]
+        self,
+        work: Work,
+        parts: Sequence[Sequence["bytes | memoryview[int] | None"]],
+        shapes: Sequence[tuple[int, ...] | None],
     ) -> None:
         """Gathers a batch into a free slot and sends it off; `Events` tells how it ends.
 
         Args:
             work: Handed back with the event.
             parts: Per input, the raw encodings of the requests' rows.
-            shapes: Per input, the whole shape of the batch.
+            shapes: Per input, the whole shape of the batch; None: the requests leave it out.
 
         Raises:
             OSError: There is no memory for a segment to grow; the batch is not taken.

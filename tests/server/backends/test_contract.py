@@ -1,6 +1,5 @@
 """One contract for every backend, the fake included: the same tiny model in each format, run as a worker runs it."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,31 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from installed_backends import ALL, KERAS, NEEDS, REAL, installed
 
 from quadriga.backends import BACKENDS, import_backend
 
 CHECKS = Path(__file__).with_name("checks.py")
-#: What a backend needs installed, for it and for making its models.
-NEEDS = {
-    "fake": (),
-    "onnx": ("onnxruntime", "onnx"),
-    "torchscript": ("torch",),
-    "tensorflow": ("tensorflow",),
-    "keras": ("tensorflow", "keras"),
-    "keras_on_torch": ("torch", "keras"),
-    "keras_on_jax": ("jax", "keras"),
-}
-
-
-def installed(backend: str) -> pytest.MarkDecorator:
-    """Skips a test where what the backend needs is not there."""
-    missing = [module for module in NEEDS[backend] if importlib.util.find_spec(module) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
-
-
-ALL = [pytest.param(name, marks=installed(name)) for name in NEEDS]
-REAL = ALL[1:]
-KERAS = ALL[4:]
 TOLERANCE = 1e-6
 #: GPUs multiply matrices in TF32, with 10 bits of mantissa.
 GPU_TOLERANCE = 1e-2

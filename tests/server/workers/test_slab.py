@@ -2,15 +2,17 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quadriga.specs import TensorSpec
-from quadriga.workers.slab import ALIGNMENT, AttachedSlab, Segment, Slab, SlotState
+from quadriga.workers.messages import Region
+from quadriga.workers.slab import ALIGNMENT, AttachedSlab, Segment, Slab, Slot, SlotState
 from quadriga_proto.codec import from_raw, to_raw
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(2, 2))
@@ -24,6 +26,15 @@ def slab() -> Slab:
 
 def attach(slab: Slab) -> AttachedSlab:
     return AttachedSlab([os.dup(descriptor) for descriptor in slab.descriptors])
+
+
+def inputs_of(
+    worker: AttachedSlab, slot: Slot, regions: Sequence[Region | None], *specs: TensorSpec
+) -> list[np.ndarray[Any, Any]]:
+    """What the worker sees of a batch whose inputs are all there."""
+    inputs = worker.inputs(slot.index, slot.inputs.size, regions, specs)
+    assert all(array is not None for array in inputs)
+    return [array for array in inputs if array is not None]
 
 
 def test_slots_are_leased_and_released(slab: Slab) -> None:
@@ -44,18 +55,29 @@ def test_rows_of_requests_arrive_as_one_batch(slab: Slab) -> None:
     rows = [np.full((n, 2, 2), n, np.float32) for n in (1, 2)]
     names = [np.array([[b"a"]], object), np.array([[b"bc"], [b""]], object)]
     regions = slot.gather([[to_raw(r) for r in rows], [to_raw(n) for n in names]], [(3, 2, 2), (3, 1)])
-    assert all(region.offset % ALIGNMENT == 0 for region in regions)
-    images, texts = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE, NAMES))
+    assert all(region is not None and region.offset % ALIGNMENT == 0 for region in regions)
+    images, texts = inputs_of(worker, slot, regions, IMAGE, NAMES)
     np.testing.assert_array_equal(images, np.concatenate(rows))
     assert texts.tolist() == [[b"a"], [b"bc"], [b""]]
     assert not images.flags.writeable
+
+
+def test_an_input_that_is_left_out_takes_no_place(slab: Slab) -> None:
+    worker = attach(slab)
+    slot = slab.lease()
+    names = np.array([[b"a"], [b"bc"]], object)
+    regions = slot.gather([[None, None], [to_raw(names)]], [None, (2, 1)])
+    image, texts = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE, NAMES))
+    assert (regions[0], image) == (None, None)
+    assert regions[1] == Region((2, 1), 0, len(to_raw(names)))
+    np.testing.assert_array_equal(texts, names)
 
 
 def test_inputs_are_views_not_copies(slab: Slab) -> None:
     worker = attach(slab)
     slot = slab.lease()
     regions = slot.gather([[np.zeros((1, 2, 2), np.float32).tobytes()]], [(1, 2, 2)])
-    (image,) = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE,))
+    (image,) = inputs_of(worker, slot, regions, IMAGE)
     slot.gather([[np.ones((1, 2, 2), np.float32).tobytes()]], [(1, 2, 2)])
     assert image.sum() == 4
 
@@ -84,7 +106,7 @@ def test_both_segments_grow_on_demand(slab: Slab) -> None:
     image = np.random.default_rng(0).random((500, 2, 2), np.float32)
     regions = slot.gather([[image.tobytes()]], [image.shape])
     assert slot.inputs.size > small
-    (seen,) = worker.inputs(slot.index, slot.inputs.size, regions, (IMAGE,))
+    (seen,) = inputs_of(worker, slot, regions, IMAGE)
     np.testing.assert_array_equal(seen, image)
     size, (region,) = worker.put_outputs(slot.index, [image])
     slot.outputs.follow(size)
@@ -128,7 +150,7 @@ def test_inputs_are_pinned_wherever_they_are_mapped(slab: Slab) -> None:
     assert len(pinned) == len(slab.slots)
     slot = slab.lease()
     regions = slot.gather([[bytes(1 << 20)]], [((1 << 20) // 16, 2, 2)])
-    (array,) = worker.inputs(slot.index, slot.inputs.size, regions, [IMAGE])
+    (array,) = inputs_of(worker, slot, regions, IMAGE)
     assert sorted(pinned.values()) == sorted([slot.inputs.size, slab.slots[1 - slot.index].inputs.size])
     assert pinned[array.ctypes.data] == slot.inputs.size
 
