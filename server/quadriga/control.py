@@ -21,7 +21,7 @@ Request = TypeVar("Request", bound=Message)
 
 SERVER_NAME: Final = "quadriga"
 #: Extensions that every server answers.
-ALWAYS_ON: Final = ("binary_tensor_data", "model_configuration", "parameters", "statistics")
+ALWAYS_ON: Final = ("binary_tensor_data", "logging", "model_configuration", "parameters", "statistics")
 
 
 def extensions(config: ServerConfig) -> tuple[str, ...]:
@@ -44,14 +44,14 @@ class ControlService:
     def handlers(self) -> Mapping[str, Handler]:
         """The rpcs by method name."""
         return {
-            "ServerLive": _unary(pb.ServerLiveRequest, self.server_live),
-            "ServerReady": _unary(pb.ServerReadyRequest, self.server_ready),
-            "ModelReady": _unary(pb.ModelReadyRequest, self.model_ready),
-            "ServerMetadata": _unary(pb.ServerMetadataRequest, self.server_metadata),
-            "ModelMetadata": _unary(pb.ModelMetadataRequest, self.model_metadata),
-            "ModelConfig": _unary(pb.ModelConfigRequest, self.model_config),
-            "ModelStatistics": _unary(pb.ModelStatisticsRequest, self.model_statistics),
-            "RepositoryIndex": _unary(pb.RepositoryIndexRequest, self.repository_index),
+            "ServerLive": unary(pb.ServerLiveRequest, self.server_live),
+            "ServerReady": unary(pb.ServerReadyRequest, self.server_ready),
+            "ModelReady": unary(pb.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": unary(pb.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": unary(pb.ModelMetadataRequest, self.model_metadata),
+            "ModelConfig": unary(pb.ModelConfigRequest, self.model_config),
+            "ModelStatistics": unary(pb.ModelStatisticsRequest, self.model_statistics),
+            "RepositoryIndex": unary(pb.RepositoryIndexRequest, self.repository_index),
         }
 
     def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
@@ -129,7 +129,7 @@ class ControlService:
         return model if model.loaded else self._models.ready(name, version)
 
 
-def _unary(request_class: type[Request], answer: Callable[[Request], Message]) -> Handler:
+def unary(request_class: type[Request], answer: Callable[[Request], Message]) -> Handler:
     """A handler that parses the request, and turns what `answer` returns or raises into the call's end."""
 
     def handle(call: Call) -> None:

@@ -6,6 +6,8 @@
         ├── InvalidInput       validation: what came and what was expected
         ├── ModelNotFound      lookup: no such model or version; NoVersionAvailable: none of them could be loaded
         ├── Unsupported        an rpc or a feature that is off or not served
+        ├── Unauthenticated    access: no token, or not one of ours
+        ├── AccessDenied       access: closed to everybody
         ├── ModelNotReady      lookup: known, but loading, failed or unloading
         ├── Overloaded         admission: the model's queue is full
         ├── DeadlineExceeded   queue: nobody would see the answer any more
@@ -70,6 +72,18 @@ class Unsupported(RequestError):
     """The protocol has it; this server does not, or it is switched off."""
 
     code, reason = "UNIMPLEMENTED", "unsupported"
+
+
+class Unauthenticated(RequestError):
+    """The rpc needs a token; none came, or one that is not known."""
+
+    code, reason = "UNAUTHENTICATED", "unauthenticated"
+
+
+class AccessDenied(RequestError):
+    """The rpc is closed, and no token opens it."""
+
+    code, reason = "PERMISSION_DENIED", "closed"
 
 
 class ModelNotReady(RequestError):

@@ -10,11 +10,14 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
-from quadriga.addresses import join_address
+from quadriga.access import make_guard
+from quadriga.addresses import is_loopback, join_address
 from quadriga.config import ServerConfig
 from quadriga.control import ControlService, extensions
+from quadriga.cuda_shared_memory import handlers as cuda_shared_memory_handlers
 from quadriga.errors import ConfigError
 from quadriga.health import SERVER, Health
 from quadriga.metrics import make_registry
@@ -23,7 +26,9 @@ from quadriga.polling import Poller
 from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, scan
 from quadriga.service import InferenceService
-from quadriga.transports import make_transport
+from quadriga.settings_service import SettingsService
+from quadriga.streaming import InferStream
+from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
 from quadriga.workers.templates import Templates
 from quadriga_proto.inference_pb2 import DESCRIPTOR
@@ -53,7 +58,7 @@ class Server:
         """Builds the parts; nothing listens and nothing is loaded yet.
 
         Raises:
-            ConfigError: A repository or model file cannot be used.
+            ConfigError: A repository or model file cannot be used, or a file of tokens or TLS.
         """
         self.config = config
         self._found = find_models(config)
@@ -63,8 +68,17 @@ class Server:
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         inference = InferenceService(self.models)
         control = ControlService(self.models, self.is_ready, extensions(config))
-        handlers = {SERVICE: {"ModelInfer": inference.infer, **control.handlers()}}
-        self._transport = make_transport(config, handlers, self._health)
+        settings = SettingsService(self.models, config.log_format, config.log_level)
+        handlers = {
+            "ModelInfer": inference.infer,
+            **control.handlers(),
+            **settings.handlers(),
+            **cuda_shared_memory_handlers(),
+        }
+        streams = {"ModelStreamInfer": partial(InferStream, inference.infer)}
+        guard = make_guard(config, inference.refused)
+        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
+        self._transport = make_transport(config, services)
         self._web = WebServer(make_registry(self.models, inference), self.is_ready)
 
     def is_ready(self) -> bool:
@@ -80,6 +94,8 @@ class Server:
         Raises:
             ConfigError: An address cannot be had.
         """
+        if not (is_loopback(self.config.host) or self.config.tls or self.config.token_file):
+            log.warning("whoever reaches %s may use this server: neither TLS nor tokens are on", self.config.host)
         http_port = self._web.bind(self.config.host, self.config.http_port)
         try:
             grpc_port = await self._transport.start()

@@ -46,7 +46,9 @@ def test_server_rpcs(channel: grpc.Channel) -> None:
     metadata = rpc(channel, "ServerMetadata", pb.ServerMetadataRequest())
     assert metadata.name == "quadriga"
     assert metadata.version
-    assert set(metadata.extensions) == {"binary_tensor_data", "model_configuration", "parameters", "statistics"}
+    assert set(metadata.extensions) == {
+        "binary_tensor_data", "logging", "model_configuration", "parameters", "statistics",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
