@@ -44,7 +44,13 @@ def test_the_readme_lists_every_flag_with_its_variable() -> None:
         assert f"`{variable}`" in rows, variable
 
 
-@pytest.mark.parametrize("flag", ["--grpc-port", "--http-port", "--poll-seconds", "--drain-seconds", "--host"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--grpc-port", "--http-port", "--poll-seconds", "--drain-seconds", "--host", "--max-metadata-bytes",
+        "--max-streams", "--keepalive-seconds", "--keepalive-timeout-seconds", "--min-ping-seconds",
+    ],
+)  # fmt: skip
 def test_the_readmes_defaults_are_the_codes(flag: str) -> None:
     row = next(row for row in FLAG_ROW.findall(README) if f"`{flag}`" in row)
     default = options()[flag].default

@@ -21,6 +21,7 @@ from quadriga_client.retry import Deadline, RetryPolicy
 from quadriga_client.rpcs import METHODS, Rpc, channel_options, check_url, serialize
 from quadriga_client.statistics import ModelStatistics
 from quadriga_client.tls import TlsOptions
+from quadriga_client.tokens import token_metadata
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 
@@ -39,6 +40,8 @@ class AsyncClient:
         timeout: float | None = DEFAULT_TIMEOUT,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         metadata: Metadata = (),
+        token: str | None = None,
+        token_over_plaintext: bool = False,
     ) -> None:
         """See `Client`."""
         self._url = check_url(url)
@@ -48,7 +51,8 @@ class AsyncClient:
         self._stubs: Mapping[str, Callable[..., Any]] = {}
         self._retry = retry
         self._timeout = timeout
-        self._call_metadata = tuple(metadata)
+        call_token = token_metadata(url, token, encrypted=tls is not None, over_plaintext=token_over_plaintext)
+        self._call_metadata = (*metadata, *call_token)
         self._operations = Operations()
         self._closed = False
 

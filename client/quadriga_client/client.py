@@ -18,6 +18,7 @@ from quadriga_client.retry import Deadline, RetryPolicy
 from quadriga_client.rpcs import METHODS, Rpc, channel_options, check_url, serialize
 from quadriga_client.statistics import ModelStatistics
 from quadriga_client.tls import TlsOptions
+from quadriga_client.tokens import token_metadata
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 #: Seconds for a method, all its calls and attempts included, where neither client nor call says otherwise.
@@ -42,6 +43,8 @@ class Client:
         timeout: float | None = DEFAULT_TIMEOUT,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         metadata: Metadata = (),
+        token: str | None = None,
+        token_over_plaintext: bool = False,
     ) -> None:
         """Prepares a connection.
 
@@ -52,10 +55,13 @@ class Client:
             timeout: Seconds for a method that is given none; None is no end.
             max_message_bytes: The largest request and response.
             metadata: Key and value pairs that go with each call.
+            token: Bearer token that goes with each call.
+            token_over_plaintext: Lets the token go to another machine without TLS, where others may read it.
 
         Raises:
-            InputError: The URL is none, or a file of `tls` cannot be read.
+            InputError: The URL is none, a file of `tls` cannot be read, or the token is none or may not go there.
         """
+        call_token = token_metadata(url, token, encrypted=tls is not None, over_plaintext=token_over_plaintext)
         options = channel_options(max_message_bytes, tls)
         if tls is None:
             self._channel = grpc.insecure_channel(check_url(url), options)
@@ -69,7 +75,7 @@ class Client:
         }
         self._retry = retry
         self._timeout = timeout
-        self._call_metadata = tuple(metadata)
+        self._call_metadata = (*metadata, *call_token)
         self._operations = Operations()
         self._closed = False
 

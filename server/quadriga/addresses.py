@@ -3,6 +3,7 @@
 Server process; the defaults also in client commands.
 """
 
+import ipaddress
 import socket
 from typing import Final
 
@@ -30,3 +31,11 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
 def join_address(host: str, port: int) -> str:
     """HOST:PORT, with an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address that is listened on can be reached from this machine alone; a name counts as what it says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

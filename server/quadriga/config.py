@@ -7,16 +7,34 @@ from typing import Final, Literal, get_args
 from quadriga.addresses import DEFAULT_GRPC_PORT, DEFAULT_HOST, DEFAULT_HTTP_PORT
 from quadriga.errors import ConfigError
 from quadriga.limits import check_choice, check_range
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 DEFAULT_DRAIN_SECONDS: Final = 10.0
 DEFAULT_POLL_SECONDS: Final = 5.0
+#: Request metadata, headers included; what gRPC's own servers end at.
+DEFAULT_METADATA_BYTES: Final = 16_384
+#: Calls at once on one connection. A client has further ones wait.
+DEFAULT_STREAMS: Final = 1_024
+#: gRPC's own defaults: a silent connection is pinged after two hours, and clients may ping every five minutes.
+DEFAULT_KEEPALIVE_SECONDS: Final = 7_200.0
+DEFAULT_KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
+DEFAULT_MIN_PING_SECONDS: Final = 300.0
 _PORTS: Final = (0, 65_535)
+_MESSAGE_BYTES: Final = (1, MAX_MESSAGE_BYTES)
+#: Less would refuse what gRPC itself sends along; more is not metadata.
+_METADATA_BYTES: Final = (1_024, 1_048_576)
+_STREAMS: Final = (1, 1_000_000)
+#: gRPC counts milliseconds in 31 bits.
+_MOST_SECONDS: Final = 2_000_000.0
 
 ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "native", "grpcio"]
 Templates = Literal["on", "off"]
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+#: Rpcs that are opened or closed together; `access` has which is which.
+Group = Literal["health", "inference", "metadata", "model-control"]
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +56,19 @@ class ServerConfig:
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
         drain_seconds: How long the requests in hand may take when the server stops.
+        tls_certificate: PEM file of the gRPC port's certificate, and those it was signed with; None: no TLS.
+        tls_key: PEM file of the key that belongs to it.
+        tls_client_ca: PEM file of the authorities that must have signed clients' certificates; None: clients need none.
+        token_file: File of the bearer tokens that open what `open_groups` does not; None: no token opens anything.
+        open_groups: Rpcs that need no token; empty: health where there is a token file, else all.
+        max_message_bytes: The largest request.
+        max_metadata_bytes: Of one request, as HTTP/2 counts a list of headers.
+        max_streams: Calls at once on one connection.
+        keepalive_seconds: After which a silent connection is pinged.
+        keepalive_timeout_seconds: After which a connection that does not answer the ping is closed.
+        min_ping_seconds: Between two pings of a client that has nothing else to send; grpcio alone has it.
+        max_connection_idle_seconds: After which a connection without calls is closed; 0: never; grpcio alone has it.
+        max_connection_age_seconds: After which a connection takes no new calls; 0: never; grpcio alone has it.
 
     Raises:
         ConfigError: A value is out of range, a path is not there, or two settings contradict each other.
@@ -57,6 +88,19 @@ class ServerConfig:
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    token_file: Path | None = None
+    open_groups: tuple[Group, ...] = ()
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_metadata_bytes: int = DEFAULT_METADATA_BYTES
+    max_streams: int = DEFAULT_STREAMS
+    keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
+    keepalive_timeout_seconds: float = DEFAULT_KEEPALIVE_TIMEOUT_SECONDS
+    min_ping_seconds: float = DEFAULT_MIN_PING_SECONDS
+    max_connection_idle_seconds: float = 0.0
+    max_connection_age_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -77,7 +121,49 @@ class ServerConfig:
         if self.load_models and self.model_control != "explicit":
             names = ", ".join(self.load_models)
             raise ConfigError(f"load_models names {names}, but model_control is {self.model_control!r}, not 'explicit'")
+        self._check_access()
+        self._check_limits()
         self._check_paths()
+
+    @property
+    def tls(self) -> bool:
+        """Whether the gRPC port speaks TLS."""
+        return self.tls_certificate is not None
+
+    @property
+    def only_on_grpcio(self) -> str:
+        """The first setting in force that the native transport does not have; empty where it has all."""
+        grpcio_alone = {
+            "tls_certificate": self.tls,
+            "min_ping_seconds": self.min_ping_seconds != DEFAULT_MIN_PING_SECONDS,
+            "max_connection_idle_seconds": self.max_connection_idle_seconds > 0,
+            "max_connection_age_seconds": self.max_connection_age_seconds > 0,
+        }
+        return next((setting for setting, in_force in grpcio_alone.items() if in_force), "")
+
+    def _check_access(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            given, missing = ("tls_certificate", "tls_key") if self.tls_key is None else ("tls_key", "tls_certificate")
+            raise ConfigError(f"{given} is given without {missing}; TLS needs both")
+        if self.tls_client_ca is not None and not self.tls:
+            raise ConfigError(
+                "tls_client_ca is given without tls_certificate and tls_key; clients prove themselves by TLS"
+            )
+        for group in self.open_groups:
+            check_choice("open_groups", group, GROUPS)
+
+    def _check_limits(self) -> None:
+        check_range("max_message_bytes", self.max_message_bytes, _MESSAGE_BYTES)
+        check_range("max_metadata_bytes", self.max_metadata_bytes, _METADATA_BYTES)
+        check_range("max_streams", self.max_streams, _STREAMS)
+        for key in ("keepalive_seconds", "keepalive_timeout_seconds", "min_ping_seconds"):
+            if not 0.001 <= getattr(self, key) <= _MOST_SECONDS:
+                raise ConfigError(f"{key} is {getattr(self, key)}; expected 0.001 to {_MOST_SECONDS:.0f}")
+        for key in ("max_connection_idle_seconds", "max_connection_age_seconds"):
+            if not 0 <= getattr(self, key) <= _MOST_SECONDS:
+                raise ConfigError(f"{key} is {getattr(self, key)}; expected 0 (never) to {_MOST_SECONDS:.0f}")
+        if self.transport == "native" and (setting := self.only_on_grpcio):
+            raise ConfigError(f"transport is 'native', which has no {setting}; use auto or grpcio, or leave that away")
 
     def _check_paths(self) -> None:
         if not self.repositories and not self.files:

@@ -2,30 +2,30 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
-
-from google.protobuf.message import DecodeError, Message
+from typing import Final
 
 from quadriga import __version__
-from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
 from quadriga.counters import ModelCounters
 from quadriga.errors import InvalidInput, ModelNotFound, ModelNotReady, RequestError
-from quadriga.memory_control import MemoryControl
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
-from quadriga.service import fail
 from quadriga.specs import ANY, TensorSpec
-from quadriga.transports import Call, Handler
+from quadriga.transports import Handler
+from quadriga.unary import unary
 from quadriga_proto import inference_pb2 as pb
-
-Request = TypeVar("Request", bound=Message)
 
 SERVER_NAME: Final = "quadriga"
 #: Extensions that every server answers.
 ALWAYS_ON: Final = (
-    "binary_tensor_data", "classification", "model_configuration", "parameters", "schedule_policy", "statistics",
-)  # fmt: skip
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
 #: Those of loading and unloading by request; the repository's index alone is always answered.
 WITH_EXPLICIT_CONTROL: Final = ("model_repository", "model_repository(unload_dependents)")
 WITH_CLIENT_MEMORY: Final = ("system_shared_memory",)
@@ -46,15 +46,8 @@ def extensions(config: ServerConfig) -> tuple[str, ...]:
 class ControlService:
     """Answers about the server and its models."""
 
-    def __init__(
-        self,
-        models: ModelRegistry,
-        ready: Callable[[], bool],
-        extensions: Sequence[str],
-        memory: ClientMemory | None = None,
-    ) -> None:
-        """Reads from the registry; `ready`: is the server as a whole ready; `memory`: what clients share."""
-        self._memory = MemoryControl(memory)
+    def __init__(self, models: ModelRegistry, ready: Callable[[], bool], extensions: Sequence[str]) -> None:
+        """Reads from the registry; `ready` says whether the server as a whole is ready."""
         self._models = models
         self._ready = ready
         self._extensions = extensions
@@ -62,14 +55,13 @@ class ControlService:
     def handlers(self) -> Mapping[str, Handler]:
         """The rpcs by method name."""
         return {
-            "ServerLive": _unary(pb.ServerLiveRequest, self.server_live),
-            "ServerReady": _unary(pb.ServerReadyRequest, self.server_ready),
-            "ModelReady": _unary(pb.ModelReadyRequest, self.model_ready),
-            "ServerMetadata": _unary(pb.ServerMetadataRequest, self.server_metadata),
-            "ModelMetadata": _unary(pb.ModelMetadataRequest, self.model_metadata),
-            "ModelConfig": _unary(pb.ModelConfigRequest, self.model_config),
-            "ModelStatistics": _unary(pb.ModelStatisticsRequest, self.model_statistics),
-            **{name: _unary(request, answer) for name, (request, answer) in self._memory.rpcs().items()},
+            "ServerLive": unary(pb.ServerLiveRequest, self.server_live),
+            "ServerReady": unary(pb.ServerReadyRequest, self.server_ready),
+            "ModelReady": unary(pb.ModelReadyRequest, self.model_ready),
+            "ServerMetadata": unary(pb.ServerMetadataRequest, self.server_metadata),
+            "ModelMetadata": unary(pb.ModelMetadataRequest, self.model_metadata),
+            "ModelConfig": unary(pb.ModelConfigRequest, self.model_config),
+            "ModelStatistics": unary(pb.ModelStatisticsRequest, self.model_statistics),
         }
 
     def server_live(self, request: pb.ServerLiveRequest) -> pb.ServerLiveResponse:
@@ -129,22 +121,6 @@ class ControlService:
     def _loaded(self, name: str, version: str) -> ModelVersion:
         model = self._models.find(name, version)
         return model if model.loaded else self._models.ready(name, version)
-
-
-def _unary(request_class: type[Request], answer: Callable[[Request], Message]) -> Handler:
-    """A handler that parses the request, and turns what `answer` returns or raises into the call's end."""
-
-    def handle(call: Call) -> None:
-        try:
-            try:
-                request = request_class.FromString(call.request)
-            except DecodeError as error:
-                raise InvalidInput(f"the bytes received are not a {request_class.__name__}: {error}") from None
-            call.respond(answer(request).SerializeToString())
-        except RequestError as error:
-            fail(call, error)
-
-    return handle
 
 
 def _tensor_metadata(tensor: TensorSpec, batches: bool) -> pb.ModelMetadataResponse.TensorMetadata:

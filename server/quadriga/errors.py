@@ -9,6 +9,8 @@
         ├── RegionExists       client shared memory: the name is taken
         ├── RegionUnusable     client shared memory: it cannot be opened, or cannot hold an output
         ├── Unsupported        an rpc or a feature that is off or not served
+        ├── Unauthenticated    access: no token, or not one of ours
+        ├── AccessDenied       access: closed to everybody
         ├── ModelNotReady      lookup: known, but loading, failed or unloading
         ├── LoadFailed         load by request: the model cannot be loaded; ModelMissing: no repository has it
         ├── LoadingIsOff       load or unload by request, without explicit model control
@@ -93,6 +95,18 @@ class Unsupported(RequestError):
     """The protocol has it; this server does not, or it is switched off."""
 
     code, reason = "UNIMPLEMENTED", "unsupported"
+
+
+class Unauthenticated(RequestError):
+    """The rpc needs a token; none came, or one that is not known."""
+
+    code, reason = "UNAUTHENTICATED", "unauthenticated"
+
+
+class AccessDenied(RequestError):
+    """The rpc is closed, and no token opens it."""
+
+    code, reason = "PERMISSION_DENIED", "closed"
 
 
 class ModelNotReady(RequestError):

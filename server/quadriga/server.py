@@ -10,15 +10,18 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
-from quadriga.addresses import join_address
+from quadriga.access import make_guard
+from quadriga.addresses import is_loopback, join_address
 from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
 from quadriga.explicit import ExplicitControl
 from quadriga.health import SERVER, Health
+from quadriga.memory_service import MemoryService
 from quadriga.metrics import make_registry
 from quadriga.model_version import ModelVersion, State
 from quadriga.polling import Poller
@@ -26,7 +29,9 @@ from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, scan
 from quadriga.repository_service import RepositoryService
 from quadriga.service import InferenceService
-from quadriga.transports import make_transport
+from quadriga.settings_service import SettingsService
+from quadriga.streaming import InferStream
+from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
 from quadriga.workers.templates import Templates
 from quadriga_proto.inference_pb2 import DESCRIPTOR
@@ -56,7 +61,7 @@ class Server:
         """Builds the parts; nothing listens and nothing is loaded yet.
 
         Raises:
-            ConfigError: A repository or model file cannot be used.
+            ConfigError: A repository or model file cannot be used, or a file of tokens or TLS.
         """
         self.config = config
         self._found = find_models(config)
@@ -66,13 +71,19 @@ class Server:
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
         inference = self._inference = InferenceService(self.models, memory)
-        control = ControlService(self.models, self.is_ready, extensions(config), memory)
         explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
         self._repository = RepositoryService(config, self.models, explicit)
         handlers = {
-            SERVICE: {"ModelInfer": inference.infer, **control.handlers(), **self._repository.handlers()},
+            "ModelInfer": inference.infer,
+            **ControlService(self.models, self.is_ready, extensions(config)).handlers(),
+            **self._repository.handlers(),
+            **MemoryService(memory).handlers(),
+            **SettingsService(self.models, config.log_format, config.log_level).handlers(),
         }
-        self._transport = make_transport(config, handlers, self._health)
+        streams = {"ModelStreamInfer": partial(InferStream, inference.infer)}
+        guard = make_guard(config, inference.refused)
+        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
+        self._transport = make_transport(config, services)
         self._web = WebServer(make_registry(self.models, inference), self.is_ready)
 
     def is_ready(self) -> bool:
@@ -88,6 +99,8 @@ class Server:
         Raises:
             ConfigError: An address cannot be had.
         """
+        if not (is_loopback(self.config.host) or self.config.tls or self.config.token_file):
+            log.warning("whoever reaches %s may use this server: neither TLS nor tokens are on", self.config.host)
         http_port = self._web.bind(self.config.host, self.config.http_port)
         try:
             grpc_port = await self._transport.start()

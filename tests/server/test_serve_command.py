@@ -28,6 +28,19 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--log-format": ("log_format", "json", "json"),
     "--log-level": ("log_level", "debug", "debug"),
     "--drain-seconds": ("drain_seconds", "2.5", 2.5),
+    "--tls-certificate": ("tls_certificate", "chain.pem", Path("chain.pem")),
+    "--tls-key": ("tls_key", "key.pem", Path("key.pem")),
+    "--tls-client-ca": ("tls_client_ca", "ca.pem", Path("ca.pem")),
+    "--token-file": ("token_file", "tokens", Path("tokens")),
+    "--open": ("open_groups", "health inference", ("health", "inference")),
+    "--max-message-bytes": ("max_message_bytes", "1000", 1_000),
+    "--max-metadata-bytes": ("max_metadata_bytes", "2000", 2_000),
+    "--max-streams": ("max_streams", "8", 8),
+    "--keepalive-seconds": ("keepalive_seconds", "60", 60.0),
+    "--keepalive-timeout-seconds": ("keepalive_timeout_seconds", "5", 5.0),
+    "--min-ping-seconds": ("min_ping_seconds", "10", 10.0),
+    "--max-connection-idle-seconds": ("max_connection_idle_seconds", "600", 600.0),
+    "--max-connection-age-seconds": ("max_connection_age_seconds", "3600", 3_600.0),
 }
 
 
@@ -80,6 +93,8 @@ def test_a_variable_is_a_flag(configs: list[ServerConfig], option: str) -> None:
     env = {"QUADRIGA_REPOSITORY": "one", variable(option): text}
     if option == "--load-model":
         env["QUADRIGA_MODEL_CONTROL"] = "explicit"
+    if option.startswith("--tls"):
+        env |= {variable(other): OPTIONS[other][1] for other in ("--tls-certificate", "--tls-key")}
     invoke("--repository", "one")
     invoke(env=env)
     default, set_by_variable = configs

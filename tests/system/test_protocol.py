@@ -46,10 +46,10 @@ def test_server_rpcs(channel: grpc.Channel) -> None:
     metadata = rpc(channel, "ServerMetadata", pb.ServerMetadataRequest())
     assert metadata.name == "quadriga"
     assert metadata.version
-    always_on = {
-        "binary_tensor_data", "classification", "model_configuration", "parameters", "schedule_policy", "statistics",
+    assert set(metadata.extensions) == {
+        "binary_tensor_data", "classification", "logging", "model_configuration", "parameters", "schedule_policy",
+        "statistics",
     }  # fmt: skip
-    assert set(metadata.extensions) == always_on
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from quadriga.commands.connection import connection, timeout_option, url_option
+from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
 from quadriga_client import Classification, Client, Timings
 from quadriga_client.classification import classify_result
@@ -72,8 +72,7 @@ class Answer:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Of --sample: where the data set's files lie.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, help="Classes per image.")
 @click.option("--version", default="", show_default=False, help="Of the model; without it, the newest that is ready.")
-@url_option()
-@timeout_option()
+@target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
 def infer(
     model: str,
@@ -83,8 +82,7 @@ def infer(
     data_dir: Path | None,
     top_k: int,
     version: str,
-    url: str,
-    timeout: float,
+    target: Target,
     as_json: bool,
 ) -> None:
     """Classify IMAGES with MODEL of a running server, and show where the time went."""
@@ -93,10 +91,10 @@ def infer(
         pictures += sample_pictures(dataset, data_dir, sample)
     if not pictures:
         raise click.UsageError("give image files, or --sample N for images of a data set")
-    with connection(url, timeout) as client:
+    with connection(target) as client:
         answer = classify(client, model, version, pictures, top_k)
     if as_json:
-        click.echo(json.dumps(document(url, answer, pictures)))
+        click.echo(json.dumps(document(target.url, answer, pictures)))
     else:
         console = output_console()
         console.print(classes_table(pictures, answer.classes))

@@ -10,7 +10,7 @@ import click
 
 from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
-from quadriga.config import LogFormat, LogLevel, ModelControl, ServerConfig, Templates, Transport
+from quadriga.config import GROUPS, LogFormat, LogLevel, ModelControl, ServerConfig, Templates, Transport
 from quadriga.errors import ConfigError
 from quadriga.logs import configure_logging
 from quadriga.model_version import ModelVersion
@@ -19,6 +19,7 @@ from quadriga.server import Addresses, Server
 from quadriga.specs import ANY, TensorSpec
 
 _DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
+_FILE: Final = click.Path(path_type=Path)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "QUADRIGA", "show_default": True})
@@ -64,6 +65,41 @@ _DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
 @click.option(
     "--drain-seconds", type=float, default=_DEFAULTS["drain_seconds"], help="For requests in hand at the stop."
 )
+@click.option("--tls-certificate", type=_FILE, help="PEM file; switches TLS of the gRPC port on.")
+@click.option("--tls-key", type=_FILE, help="PEM file of the certificate's key.")
+@click.option("--tls-client-ca", type=_FILE, help="PEM file; clients must show a certificate that it has signed.")
+@click.option(
+    "--token-file", type=_FILE,
+    help="Bearer tokens, one a line; read anew when it changes. Rpcs that are not --open need one.",
+)  # fmt: skip
+@click.option(
+    "--open", "open_groups", type=click.Choice(GROUPS), multiple=True, envvar="QUADRIGA_OPEN",
+    help="Rpcs that need no token; the others are closed where there is no --token-file. Repeatable. "
+    "Without it: health where there is a --token-file, else all.",
+)  # fmt: skip
+@click.option("--max-message-bytes", type=int, default=_DEFAULTS["max_message_bytes"], help="The largest request.")
+@click.option("--max-metadata-bytes", type=int, default=_DEFAULTS["max_metadata_bytes"], help="Of one request.")
+@click.option("--max-streams", type=int, default=_DEFAULTS["max_streams"], help="Calls at once on one connection.")
+@click.option(
+    "--keepalive-seconds", type=float, default=_DEFAULTS["keepalive_seconds"],
+    help="Until a silent connection is pinged.",
+)  # fmt: skip
+@click.option(
+    "--keepalive-timeout-seconds", type=float, default=_DEFAULTS["keepalive_timeout_seconds"],
+    help="Until a connection that does not answer the ping is closed.",
+)  # fmt: skip
+@click.option(
+    "--min-ping-seconds", type=float, default=_DEFAULTS["min_ping_seconds"],
+    help="Between two pings of an idle client; one that pings more often is cut off. grpcio only.",
+)  # fmt: skip
+@click.option(
+    "--max-connection-idle-seconds", type=float, default=_DEFAULTS["max_connection_idle_seconds"],
+    help="Until a connection without calls is closed; 0 is never. grpcio only.",
+)  # fmt: skip
+@click.option(
+    "--max-connection-age-seconds", type=float, default=_DEFAULTS["max_connection_age_seconds"],
+    help="Until a connection takes no new calls; 0 is never. grpcio only.",
+)  # fmt: skip
 def serve(**options: Any) -> None:  # noqa: ANN401 - click passes what the decorators above declare
     """Serve models from repositories, or single model FILES (.onnx, .keras, .pt, a SavedModel folder).
 

@@ -5,28 +5,27 @@ from typing import Any
 
 import click
 
-from quadriga.commands.connection import connection, timeout_option, url_option
+from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
 from quadriga_client import ModelStatus, TensorMetadata
 
 
 @click.command(context_settings={"show_default": True})
-@url_option()
-@timeout_option()
+@target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
-def status(url: str, timeout: float, as_json: bool) -> None:
+def status(target: Target, as_json: bool) -> None:
     """Show the models of a running server: versions, formats, backends, devices, tensors and states."""
-    with connection(url, timeout) as client:
+    with connection(target) as client:
         ready = client.ready()
         models = client.status()
     if as_json:
-        click.echo(json.dumps({"url": url, "ready": ready, "models": [document(model) for model in models]}))
+        click.echo(json.dumps({"url": target.url, "ready": ready, "models": [document(model) for model in models]}))
         return
     if models:
         output_console().print(model_table(map(row, models)))
     else:
-        click.echo(f"the server at {url} has no models")
+        click.echo(f"the server at {target.url} has no models")
 
 
 def row(model: ModelStatus) -> ModelRow:

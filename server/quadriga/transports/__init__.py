@@ -7,8 +7,9 @@ keeps to itself, so another transport can be added without touching the service.
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from quadriga.access import Guard
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.health import Health
@@ -46,6 +47,68 @@ class Call(Protocol):
 Handler = Callable[[Call], None]
 
 
+class Status(NamedTuple):
+    """How a call or a stream ends when it fails.
+
+    Attributes:
+        code: Name of the gRPC code.
+        message: For the caller.
+        trailers: Metadata that goes with it.
+    """
+
+    code: str
+    message: str
+    trailers: Mapping[str, str]
+
+
+class Stream(Protocol):
+    """One stream of requests and responses, as a transport drives it.
+
+    Attributes:
+        full: Whether it has as much in hand as it may: no message is to be read now.
+        empty: Whether it has nothing in hand.
+        status: With which it has to end at once; None: it goes on.
+    """
+
+    @property
+    def full(self) -> bool: ...  # noqa: D102
+
+    @property
+    def empty(self) -> bool: ...  # noqa: D102
+
+    @property
+    def status(self) -> Status | None: ...  # noqa: D102
+
+    def take(self, message: bytes) -> None:
+        """Takes the next request."""
+
+    def next_response(self) -> bytes | None:
+        """The next response to send; None: there is none yet."""
+
+    def cancel(self) -> None:
+        """Gives up what is in hand: the caller has gone, or the stream has ended."""
+
+
+#: Opens a stream: its text metadata, its deadline (as `Call.expires_ns`), and what to call when a response is there.
+StreamHandler = Callable[[Mapping[str, str], int, Callable[[], None]], Stream]
+
+
+class Services(NamedTuple):
+    """What a transport serves.
+
+    Attributes:
+        unary: Handlers of unary rpcs, by service name and method name.
+        streams: Handlers of rpcs that are streams both ways, likewise.
+        health: Served beside them as grpc.health.v1.
+        guard: Who may call what; None: everybody everything.
+    """
+
+    unary: Mapping[str, Mapping[str, Handler]]
+    streams: Mapping[str, Mapping[str, StreamHandler]]
+    health: Health
+    guard: Guard | None
+
+
 class Transport(Protocol):
     """A gRPC server."""
 
@@ -60,21 +123,20 @@ class Transport(Protocol):
         """Takes no new call from now on, lets those in hand end within the grace, cancels the rest."""
 
 
-def make_transport(config: ServerConfig, handlers: Mapping[str, Mapping[str, Handler]], health: Health) -> Transport:
-    """The transport that the configuration names; "auto" is the fastest one installed.
+def make_transport(config: ServerConfig, services: Services) -> Transport:
+    """The transport that the configuration names; "auto" is the fastest one installed that has what is asked for.
 
     Args:
-        config: Address and choice.
-        handlers: By service name, by method name.
-        health: Served beside them as grpc.health.v1.
+        config: Address, choice, TLS and limits.
+        services: What to serve.
 
     Raises:
-        ConfigError: The transport that was asked for is not installed.
+        ConfigError: The transport that was asked for is not installed, or a file of TLS cannot be used.
     """
     chosen = config.transport
     installed = find_spec("pygrpc_native") is not None
     if chosen == "auto":
-        chosen = "native" if installed else "grpcio"
+        chosen = "native" if installed and not config.only_on_grpcio else "grpcio"
     if chosen == "native":
         if not installed:
             raise ConfigError(
@@ -82,7 +144,7 @@ def make_transport(config: ServerConfig, handlers: Mapping[str, Mapping[str, Han
             )
         from quadriga.transports.native import NativeTransport
 
-        return NativeTransport(config.host, config.grpc_port, handlers, health)
+        return NativeTransport(config, services)
     from quadriga.transports.grpcio import GrpcioTransport
 
-    return GrpcioTransport(config.host, config.grpc_port, handlers, health)
+    return GrpcioTransport(config, services)

@@ -10,21 +10,21 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
-from quadriga.health import Health
-from quadriga.transports import Handler
+from quadriga.config import ServerConfig
+from quadriga.transports import Handler, Services
+from quadriga.transports.in_hand import CallsInHand
+from quadriga.transports.interceptor import GuardInterceptor
+from quadriga.transports.streams import StreamsInHand
+from quadriga.transports.tls import ServerCertificates, TlsFiles
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
 log = logging.getLogger("quadriga.grpc")
 
-_OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Two servers on one port would share its calls at random: a port in use is an error instead.
-    ("grpc.so_reuseport", 0),
-)
 _NS: Final = 1_000_000_000
+_MS_PER_SECOND: Final = 1_000
 #: When the server stops: for those who watch the health to hear of it, before their streams are cut off.
 LAST_RESPONSE_SECONDS: Final = 2.0
 
@@ -81,55 +81,42 @@ class GrpcioCall:
             self._future.set_result(None)
 
 
-class CallsInHand:
-    """How many unary calls have begun and not ended, for a drain that waits for them and for nothing else."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def begin(self) -> None:
-        """Counts a call that arrived."""
-        if self._count == 0:
-            self._none.clear()
-        self._count += 1
-
-    def end(self, ctx: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
-        """Counts its end, which is when all of its response is sent; grpc.aio's callback for it."""
-        self._count -= 1
-        if self._count == 0:
-            self._none.set()
-
-    async def ended(self) -> None:
-        """Waits until none is in hand."""
-        await self._none.wait()
-
-
 class GrpcioTransport:
     """grpc.aio carrying the service, health and reflection."""
 
-    def __init__(self, host: str, port: int, handlers: Mapping[str, Mapping[str, Handler]], health: Health) -> None:
-        """Prepares a server for an address."""
-        self._host = host
-        self._port = port
+    def __init__(self, config: ServerConfig, services: Services) -> None:
+        """Prepares a server for an address.
+
+        Raises:
+            ConfigError: A file of TLS cannot be used.
+        """
+        self._host = config.host
+        self._port = config.grpc_port
+        self._certificates = certificates_of(config)
         self._calls = CallsInHand()
-        self._server = grpc.aio.server(options=_OPTIONS)
-        for service, methods in handlers.items():
-            self._server.add_generic_rpc_handlers((_generic_handler(service, methods, self._calls),))
-        add_standard_services(self._server, tuple(handlers), health)
+        self._streams = StreamsInHand(self._calls)
+        options = (*message_options(config), *connection_options(config))
+        self._server = grpc.aio.server(options=options, interceptors=interceptors(services.guard))
+        for service, methods in services.unary.items():
+            self._server.add_generic_rpc_handlers((_unary_methods(service, methods, self._calls),))
+        add_streams_and_standard_services(self._server, services, self._streams)
 
     async def start(self) -> int:
         """See `Transport.start`."""
         # gRPC's core prints its own lines when it cannot bind, and does not say why: a plain socket tries first.
         listen(self._host, self._port, "--grpc-port").close()
-        port = self._server.add_insecure_port(join_address(self._host, self._port))
+        address = join_address(self._host, self._port)
+        if self._certificates is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, self._certificates.credentials())
         await self._server.start()
         return port
 
     async def stop(self, grace_seconds: float) -> None:
         """See `Transport.stop`."""
         stopping = asyncio.create_task(self._server.stop(grace_seconds))
+        self._streams.drain()
         ended = asyncio.create_task(self._calls.ended())
         await asyncio.wait((stopping, ended), return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
@@ -138,7 +125,7 @@ class GrpcioTransport:
         await stopping
 
 
-def _generic_handler(service: str, methods: Mapping[str, Handler], calls: CallsInHand) -> grpc.GenericRpcHandler:
+def _unary_methods(service: str, methods: Mapping[str, Handler], calls: CallsInHand) -> grpc.GenericRpcHandler:
     """The methods of a service, without (de)serialisers: messages stay bytes on this side of the seam."""
     table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls)) for name, handler in methods.items()
@@ -161,11 +148,60 @@ def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], A
     return serve
 
 
-def add_standard_services(server: grpc.aio.Server, services: tuple[str, ...], health: Health) -> None:
-    """Adds grpc.health.v1, and reflection that describes it and `services`."""
-    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+def add_streams_and_standard_services(server: grpc.aio.Server, services: Services, streams: StreamsInHand) -> None:
+    """Adds the rpcs that are streams, grpc.health.v1, and reflection that describes them and the unary rpcs."""
+    for service, methods in services.streams.items():
+        table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.stream_stream_rpc_method_handler(streams.serve(handler)) for name, handler in methods.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, table),))
+    health_pb2_grpc.add_HealthServicer_to_server(services.health.servicer, server)
     # Reflection looks every service up in one pool; health's own file is registered in protobuf's default one.
     POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
     POOL.AddSerializedFile(reflection._reflection_pb2.DESCRIPTOR.serialized_pb)
-    names = (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    names = (*services.unary, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server, pool=POOL)
+
+
+def interceptors(guard: Guard | None) -> tuple[grpc.aio.ServerInterceptor, ...]:
+    """What stands before every call of a server; nothing where everything is open."""
+    return () if guard is None else (GuardInterceptor(guard),)
+
+
+def certificates_of(config: ServerConfig) -> ServerCertificates | None:
+    """The certificates that the configuration names; None where there is no TLS.
+
+    Raises:
+        ConfigError: They cannot be used.
+    """
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return ServerCertificates(TlsFiles(config.tls_certificate, config.tls_key, config.tls_client_ca))
+
+
+def message_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
+    """What a server needs to take messages up to the limit, and to send any."""
+    return (
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    )
+
+
+def connection_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
+    """The limits of connections, and what keeps them alive."""
+    milliseconds = {
+        "grpc.keepalive_time_ms": config.keepalive_seconds,
+        "grpc.keepalive_timeout_ms": config.keepalive_timeout_seconds,
+        "grpc.http2.min_ping_interval_without_data_ms": config.min_ping_seconds,
+        "grpc.max_connection_idle_ms": config.max_connection_idle_seconds,
+        "grpc.max_connection_age_ms": config.max_connection_age_seconds,
+    }
+    return (
+        # Two servers on one port would share its calls at random: a port in use is an error instead.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", config.max_streams),
+        # Between the two gRPC refuses at random: one limit for both makes it one limit.
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
+        *((name, int(seconds * _MS_PER_SECOND)) for name, seconds in milliseconds.items() if seconds),
+    )

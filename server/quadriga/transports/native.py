@@ -4,8 +4,8 @@
     receiving       one thread: waits for calls, and wakes the event loop once for all that came together
     event loop      answers each call by its number
 
-Unary methods of the service run here; all else (health and its streams, reflection, methods that are not served) goes
-to a grpcio server behind it, on a Unix socket that this process alone knows.
+Unary methods of the service run here; all else (streams, health, reflection, methods that are not served) goes to a
+grpcio server behind it, on a Unix socket that this process alone knows.
 """
 
 import asyncio
@@ -21,11 +21,19 @@ from typing import Final
 import grpc
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
+from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
+from quadriga.config import ServerConfig
 from quadriga.errors import ShuttingDown
-from quadriga.health import Health
-from quadriga.transports import Handler
-from quadriga.transports.grpcio import LAST_RESPONSE_SECONDS, add_standard_services
+from quadriga.transports import Call, Handler, Services
+from quadriga.transports.grpcio import (
+    LAST_RESPONSE_SECONDS,
+    add_streams_and_standard_services,
+    interceptors,
+    message_options,
+)
+from quadriga.transports.in_hand import CallsInHand
+from quadriga.transports.streams import StreamsInHand
 
 log = logging.getLogger("quadriga.grpc")
 
@@ -35,6 +43,7 @@ MOST_CALLS: Final = 64
 IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
 _NS: Final = 1_000_000_000
+_MS_PER_SECOND: Final = 1_000
 _DRAIN_LOOK_SECONDS: Final = 0.01
 
 _Metadata = Sequence[tuple[str, str | bytes]]
@@ -72,17 +81,23 @@ class NativeCall:
 class NativeTransport:
     """The Rust server carrying the service, and grpcio behind it for all else."""
 
-    def __init__(self, host: str, port: int, handlers: Mapping[str, Mapping[str, Handler]], health: Health) -> None:
+    def __init__(self, config: ServerConfig, services: Services) -> None:
         """Prepares a server for an address."""
-        self._host = host
-        self._port = port
+        self._config = config
         methods = {
-            f"/{service}/{name}": handler for service, table in handlers.items() for name, handler in table.items()
+            f"/{service}/{name}": handler
+            for service, table in services.unary.items()
+            for name, handler in table.items()
         }
         self._paths = list(methods)
-        self._handlers = list(methods.values())
-        self._fallback = grpc.aio.server()
-        add_standard_services(self._fallback, tuple(handlers), health)
+        self._handlers = [guarded(services.guard, path, handler) for path, handler in methods.items()]
+        self._most_bytes = config.max_message_bytes
+        self._calls_behind = CallsInHand()
+        self._streams = StreamsInHand(self._calls_behind)
+        # The front counts metadata first; what it adds on the way must not tip the scales here.
+        options = (*message_options(config), ("grpc.absolute_max_metadata_size", 2 * config.max_metadata_bytes))
+        self._fallback = grpc.aio.server(options=options, interceptors=interceptors(services.guard))
+        add_streams_and_standard_services(self._fallback, services, self._streams)
         self._front: NativeGrpcFront | None = None
         self._calls: dict[int, NativeCall] = {}
         self._stopping = False
@@ -90,14 +105,19 @@ class NativeTransport:
 
     async def start(self) -> int:
         """See `Transport.start`."""
-        with listen(self._host, self._port, "--grpc-port") as probe:
+        config = self._config
+        with listen(config.host, config.grpc_port, "--grpc-port") as probe:
             address = probe.getsockname()
         front = NativeGrpcFront(
-            join_address(address[0], self._port),
+            join_address(address[0], config.grpc_port),
             [(path, False) for path in self._paths],
             io_threads=IO_THREADS,
             call_details=True,
             metrics=True,
+            keepalive_time_ms=int(config.keepalive_seconds * _MS_PER_SECOND),
+            keepalive_timeout_ms=int(config.keepalive_timeout_seconds * _MS_PER_SECOND),
+            max_concurrent_streams=config.max_streams,
+            max_metadata_size=config.max_metadata_bytes,
         )
         # An abstract name: no file that could be left behind, and none that another program could guess.
         name = f"quadriga-{os.getpid()}-{secrets.token_hex(16)}"
@@ -113,10 +133,12 @@ class NativeTransport:
     async def stop(self, grace_seconds: float) -> None:
         """See `Transport.stop`."""
         self._stopping = True
+        self._streams.drain()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 while self._under_way():  # noqa: ASYNC110 - the Rust server tells nobody when a response is sent
                     await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+                await self._calls_behind.ended()
         for call in list(self._calls.values()):
             call.fail(ShuttingDown.code, "the server stopped before the request was answered")
         async with self._closing:
@@ -168,6 +190,12 @@ class NativeTransport:
             if self._stopping:
                 call.fail(ShuttingDown.code, "the server is shutting down and takes no new requests")
                 continue
+            if len(request) > self._most_bytes:
+                call.fail(
+                    "RESOURCE_EXHAUSTED",
+                    f"the request has {len(request)} bytes, more than the {self._most_bytes} that this server takes",
+                )
+                continue
             try:
                 self._handlers[method](call)
             except Exception:
@@ -179,3 +207,18 @@ class NativeTransport:
         call = self._calls.pop(call_id, None)
         if call is not None:
             call.cancelled = True
+
+
+def guarded(guard: Guard | None, path: str, handler: Handler) -> Handler:
+    """A handler behind the guard, or the handler itself where its rpc is open."""
+    if guard is None or guard.is_open(path):
+        return handler
+
+    def check(call: Call) -> None:
+        error = guard.refusal(path, call.metadata())
+        if error is None:
+            handler(call)
+        else:
+            call.fail(error.code, str(error))
+
+    return check

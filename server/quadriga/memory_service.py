@@ -1,34 +1,35 @@
-"""The rpcs by which clients register shared memory. Server process."""
+"""The rpcs by which clients register shared memory. Server process.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+Memory of a GPU can be opened only by a process that holds the GPU's driver, and this one holds none.
+"""
+
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 
 from quadriga.client_memory import ClientMemory, refuse_unless_on
 from quadriga.errors import Unsupported
+from quadriga.transports import Handler
+from quadriga.unary import unary
 from quadriga_proto import inference_pb2 as pb
 
-#: By method name: the class of the request, and what answers it.
-Rpcs = Mapping[str, tuple[type[Message], Callable[[Any], Message]]]
 
-
-class MemoryControl:
+class MemoryService:
     """SystemSharedMemory*, and CudaSharedMemory*, which are not served."""
 
     def __init__(self, memory: ClientMemory | None) -> None:
         """Keeps the regions in `memory`; None: client shared memory is off."""
         self._memory = memory
 
-    def rpcs(self) -> Rpcs:
-        """What is answered."""
+    def handlers(self) -> Mapping[str, Handler]:
+        """The rpcs by method name."""
         return {
-            "SystemSharedMemoryStatus": (pb.SystemSharedMemoryStatusRequest, self.status),
-            "SystemSharedMemoryRegister": (pb.SystemSharedMemoryRegisterRequest, self.register),
-            "SystemSharedMemoryUnregister": (pb.SystemSharedMemoryUnregisterRequest, self.unregister),
-            "CudaSharedMemoryStatus": (pb.CudaSharedMemoryStatusRequest, _no_cuda),
-            "CudaSharedMemoryRegister": (pb.CudaSharedMemoryRegisterRequest, _no_cuda),
-            "CudaSharedMemoryUnregister": (pb.CudaSharedMemoryUnregisterRequest, _no_cuda),
+            "SystemSharedMemoryStatus": unary(pb.SystemSharedMemoryStatusRequest, self.status),
+            "SystemSharedMemoryRegister": unary(pb.SystemSharedMemoryRegisterRequest, self.register),
+            "SystemSharedMemoryUnregister": unary(pb.SystemSharedMemoryUnregisterRequest, self.unregister),
+            "CudaSharedMemoryStatus": unary(pb.CudaSharedMemoryStatusRequest, _no_cuda),
+            "CudaSharedMemoryRegister": unary(pb.CudaSharedMemoryRegisterRequest, _no_cuda),
+            "CudaSharedMemoryUnregister": unary(pb.CudaSharedMemoryUnregisterRequest, _no_cuda),
         }
 
     def status(self, request: pb.SystemSharedMemoryStatusRequest) -> pb.SystemSharedMemoryStatusResponse:
