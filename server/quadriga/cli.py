@@ -21,6 +21,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("quadriga.commands.serve:serve", "Serve models from repositories or single files."),
     "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
     "status": ("quadriga.commands.status:status", "Show the models of a running server."),
+    "conformance": (
+        "quadriga.commands.conformance:conformance",
+        "Hold a server, any server, to the Open Inference Protocol.",
+    ),
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 
