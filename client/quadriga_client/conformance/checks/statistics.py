@@ -200,11 +200,11 @@ def _one(target: Target, model: RoleModel) -> pb.ModelStatistics:
 
 def _quiet(target: Target, model: RoleModel) -> pb.ModelStatistics:
     """The statistics once those of earlier requests are in: when two looks in a row agree."""
-    last = _one(target, model)
+    last = _counts(_one(target, model))
 
     def same(now: pb.ModelStatistics) -> bool:
         nonlocal last
-        agree, last = now == last, now
+        agree, last = _counts(now) == last, _counts(now)
         return agree
 
     time.sleep(_LOOK_SECONDS)
@@ -218,6 +218,10 @@ def _settled(target: Target, model: RoleModel, condition: Callable[[pb.ModelStat
         if condition(now) or time.monotonic() > end:
             return now
         time.sleep(_LOOK_SECONDS)
+
+
+def _counts(statistics: pb.ModelStatistics) -> tuple[int, int, int]:
+    return statistics.inference_count, statistics.execution_count, statistics.inference_stats.success.count
 
 
 def _batch_sums(statistics: pb.ModelStatistics) -> tuple[int, int]:
