@@ -76,6 +76,16 @@ def application(name: str, repository: Path, dataset: str, data_dir: Path | None
     click.echo(f"{repository}: {', '.join(made)} (untrained: random weights, the classes mean nothing)")
 
 
+@zoo.command()
+@click.option("--repository", type=FOLDER, required=True, help="Where models go.")
+@verbose_option
+def conformance(repository: Path, verbose: bool) -> None:
+    """Write the models of known behaviour that `quadriga conformance` asks for."""
+    with building(repository, verbose=verbose) as builder:
+        made = builder.write_conformance()
+    click.echo(f"{repository}: made {len(made)} models")
+
+
 @contextmanager
 def building(repository: Path, *, verbose: bool) -> Iterator[Builder]:
     """A builder with a progress display; its errors become one line."""

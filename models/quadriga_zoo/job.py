@@ -155,6 +155,13 @@ def application(name: str, source: str) -> dict[str, Any]:
     return {}
 
 
+def conformance(target: str) -> dict[str, Any]:
+    """Writes the models that `quadriga conformance` asks for into `target`; see `quadriga_zoo.conformance`."""
+    from quadriga_zoo.conformance import write_conformance_models
+
+    return {"models": write_conformance_models(Path(target))}
+
+
 def verify(file: str, backend: str, reference: str) -> dict[str, Any]:
     """Compares an exported file with its source; see `quadriga_zoo.comparison.compare`."""
     return compare(Path(file), backend, Reference.load(Path(reference)))
@@ -212,6 +219,7 @@ TASKS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "export_tensorflow": export_tensorflow,
     "export_torchscript": export_torchscript,
     "application": application,
+    "conformance": conformance,
     "verify": verify,
 }
 

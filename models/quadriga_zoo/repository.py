@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from quadriga_client.conformance.roles import ZOO_MODELS
 from quadriga_zoo.errors import ZooError
 from quadriga_zoo.formats import EXPORTED, backend_name, file_name
 from quadriga_zoo.runner import OnEpoch, run_job
@@ -107,6 +108,16 @@ class Builder:
             source = folder / "source.keras"
             self._run("application", name=application, source=str(source))
             return self._export(source, application, folder, data, {"untrained": True}, APPLICATION_CONFIG)
+
+    def write_conformance(self) -> list[str]:
+        """Writes the models of known behaviour that `quadriga conformance` asks for; returns their names."""
+        names = [name for models in ZOO_MODELS.values() for name in models]
+        self._refuse_foreign(names)
+        with self._workshop() as folder:
+            self._step("models of known behaviour")
+            self._run("conformance", target=str(folder))
+            self._place(folder, names)
+        return names
 
     def _train(self, trained: Trained, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
         self._refuse_foreign(models)

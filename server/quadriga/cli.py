@@ -22,6 +22,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
     "status": ("quadriga.commands.status:status", "Show the models of a running server."),
     "models": ("quadriga.commands.models:models", "Load and unload models of a running server."),
+    "conformance": (
+        "quadriga.commands.conformance:conformance",
+        "Hold a server, any server, to the Open Inference Protocol.",
+    ),
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 

@@ -1,4 +1,4 @@
-"""From a function of request and response messages to the handler of an rpc that is answered at once. Server process."""
+"""From a function of messages to the handler of an rpc that is answered at once. Server process."""
 
 from collections.abc import Callable
 from typing import TypeVar

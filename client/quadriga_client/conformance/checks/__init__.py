@@ -1,0 +1,43 @@
+"""The checks, a module per part of the protocol; importing one adds to the catalogue. Runs in the kit's process."""
+
+from quadriga_client.conformance.checks import (
+    classification,
+    config,
+    data_errors,
+    errors,
+    health,
+    health_v1,
+    images,
+    infer,
+    load,
+    metadata,
+    parameters,
+    reflection,
+    repository,
+    representations,
+    settings,
+    shared_memory,
+    statistics,
+    streaming,
+)
+
+__all__ = [
+    "classification",
+    "config",
+    "data_errors",
+    "errors",
+    "health",
+    "health_v1",
+    "images",
+    "infer",
+    "load",
+    "metadata",
+    "parameters",
+    "reflection",
+    "repository",
+    "representations",
+    "settings",
+    "shared_memory",
+    "statistics",
+    "streaming",
+]
