@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from quadriga.commands.conformance_table import catalogue_table, print_report
-from quadriga.commands.connection import url_option
+from quadriga.commands.connection import DEFAULT_URL
 from quadriga.commands.console import output_console
 from quadriga_client.conformance import (
     ROLES,
@@ -46,7 +46,7 @@ class NoRun(click.ClickException):
 
 
 @click.command(context_settings={"show_default": True})
-@url_option()
+@click.option("--url", default=DEFAULT_URL, metavar="HOST:PORT", help="gRPC address of the server.")
 @click.option(
     "--model", "models", multiple=True, metavar="ROLE=NAME",
     help=f"A model for a role ({', '.join(ROLES)}). Repeatable; without it, those of `quadriga zoo conformance`.",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from quadriga.commands.connection import connection, timeout_option, url_option
+from quadriga.commands.connection import Target, connection, target_options
 
 
 @click.group()
@@ -17,8 +17,7 @@ def models() -> None:
 
 @models.command(context_settings={"show_default": True})
 @click.argument("name")
-@url_option()
-@timeout_option()
+@target_options
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A ModelConfig as JSON, in the place of the model's own configuration.",
@@ -27,22 +26,21 @@ def models() -> None:
     "--file", "files", multiple=True, metavar="VERSION/NAME=PATH",
     help="A file to make the model of; needs --config. Repeatable.",
 )  # fmt: skip
-def load(name: str, url: str, timeout: float, config: Path | None, files: tuple[str, ...]) -> None:
+def load(name: str, target: Target, config: Path | None, files: tuple[str, ...]) -> None:
     """Load the model NAME, or load it anew; returns when it serves."""
     text = None if config is None else read(config).decode(errors="replace")
     contents = {place: read(Path(path)) for place, path in map(split, files)}
-    with connection(url, timeout) as client:
+    with connection(target) as client:
         client.load_model(name, config=text, files=contents)
     click.echo(f"{name} is loaded")
 
 
 @models.command(context_settings={"show_default": True})
 @click.argument("name")
-@url_option()
-@timeout_option()
-def unload(name: str, url: str, timeout: float) -> None:
+@target_options
+def unload(name: str, target: Target) -> None:
     """Unload the model NAME; its requests in hand end."""
-    with connection(url, timeout) as client:
+    with connection(target) as client:
         client.unload_model(name)
     click.echo(f"{name} is unloaded")
 

@@ -47,8 +47,10 @@ def run_warm_ups(
                 raise ModelLoadError(text) from error
 
 
-def make_inputs(warm_up: WarmUp, spec: ModelSpec, folder: Path) -> list[Array]:
+def make_inputs(warm_up: WarmUp, spec: ModelSpec, folder: Path) -> list[Array | None]:
     """The arrays of a warm-up, in the order of the contract, with the batch dimension where the model batches.
+
+    None stands for an optional input that it leaves out.
 
     Raises:
         ConfigError: It does not fit the contract, or a file is missing or of another size.
@@ -57,13 +59,17 @@ def make_inputs(warm_up: WarmUp, spec: ModelSpec, folder: Path) -> list[Array]:
     names = [tensor.name for tensor in spec.inputs]
     if unknown := [name for name in warm_up.inputs if name not in names]:
         raise ConfigError(f"the model has no input {unknown[0]!r}; it has {', '.join(map(repr, names))}")
-    if missing := [name for name in names if name not in warm_up.inputs]:
-        raise ConfigError(f"input {missing[0]!r} is missing; expected {', '.join(map(repr, names))}")
+    needed = [tensor.name for tensor in spec.inputs if not tensor.optional]
+    if missing := [name for name in needed if name not in warm_up.inputs]:
+        raise ConfigError(f"input {missing[0]!r} is missing; expected {', '.join(map(repr, needed))}")
     rows = (warm_up.batch_size,) if spec.batches else ()
     random = np.random.default_rng(0)  # the same in every worker and at every start
-    arrays = []
+    arrays: list[Array | None] = []
     for tensor in spec.inputs:
-        wanted = warm_up.inputs[tensor.name]
+        wanted = warm_up.inputs.get(tensor.name)
+        if wanted is None:
+            arrays.append(None)
+            continue
         _check_fits(tensor, wanted)
         arrays.append(_make_array(wanted, (*rows, *wanted.shape), folder, random))
     return arrays
