@@ -55,9 +55,9 @@ class InstanceGroup:
     """Workers that run one model.
 
     Attributes:
-        kind: "auto" is a GPU where one is visible, else the CPU.
+        kind: "auto" is the first GPU where one is visible, else the CPU.
         count: Workers on the CPU, or on each GPU.
-        gpus: Indices of the GPUs to use; empty: the first one.
+        gpus: Indices of the GPUs to use; empty: every visible one.
         name: Only shown.
     """
 
