@@ -199,12 +199,15 @@ class ModelConfig:
         """
         declared = ModelSpec(inputs=self.inputs, outputs=self.outputs, batches=bool(self.batches))
         tensors = declared if spec is None else spec
-        policy = self.batch_policy(tensors)
+        batching, largest = self.batching, self.max_batch_size or 0
+        if spec is not None:
+            batching = policy = self.batch_policy(spec)
+            largest = policy.max_batch_size
         message = ConfigMessage(
             name=self.name,
             platform=platform,
             backend=self.backend or "",
-            max_batch_size=policy.max_batch_size,
+            max_batch_size=largest,
             default_model_filename=self.file_name or "",
         )
         for tensor in tensors.inputs:
@@ -216,7 +219,7 @@ class ModelConfig:
                 name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape, label_filename=label_file
             )
         self._write_versions(message)
-        self._write_scheduling(message, policy)
+        self._write_scheduling(message, batching)
         return message
 
     def _write_versions(self, message: ConfigMessage) -> None:
@@ -228,8 +231,8 @@ class ModelConfig:
             case "specific":
                 message.version_policy.specific.versions.extend(self.versions.versions)
 
-    def _write_scheduling(self, message: ConfigMessage, policy: BatchPolicy) -> None:
-        message.dynamic_batching.CopyFrom(policy.to_message())
+    def _write_scheduling(self, message: ConfigMessage, batching: DynamicBatching) -> None:
+        message.dynamic_batching.CopyFrom(batching.to_message())
         for group in self.instance_groups:
             kind = ModelInstanceGroup.Kind.Value(f"KIND_{group.kind.upper()}")
             message.instance_group.add(name=group.name, kind=kind, count=group.count, gpus=group.gpus)
