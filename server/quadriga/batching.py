@@ -119,12 +119,12 @@ class BatchQueue(Generic[E]):
         """Takes the dead requests out, wherever they stand."""
         dead: list[E] = []
         for line in self._lines:
-            found = [entry for entry in line if is_dead(entry, now)]
-            if found:
-                alive = [entry for entry in line if not is_dead(entry, now)]
+            alive: list[E] = []
+            for entry in line:
+                (dead if is_dead(entry, now) else alive).append(entry)
+            if len(alive) < len(line):
                 line.clear()
                 line.extend(alive)
-                dead += found
         if dead:
             self._measure_head()
         return dead

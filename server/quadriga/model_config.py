@@ -59,9 +59,9 @@ class InstanceGroup:
     """Workers that run one model.
 
     Attributes:
-        kind: "auto" is a GPU where one is visible, else the CPU.
+        kind: "auto" is the first GPU where one is visible, else the CPU.
         count: Workers on the CPU, or on each GPU.
-        gpus: Indices of the GPUs to use; empty: the first one.
+        gpus: Indices of the GPUs to use; empty: every visible one.
         name: Only shown.
     """
 
@@ -203,12 +203,15 @@ class ModelConfig:
         """
         declared = ModelSpec(inputs=self.inputs, outputs=self.outputs, batches=bool(self.batches))
         tensors = declared if spec is None else spec
-        policy = self.batch_policy(tensors)
+        batching, largest = self.batching, self.max_batch_size or 0
+        if spec is not None:
+            batching = policy = self.batch_policy(spec)
+            largest = policy.max_batch_size
         message = ConfigMessage(
             name=self.name,
             platform=platform,
             backend=self.backend or "",
-            max_batch_size=policy.max_batch_size,
+            max_batch_size=largest,
             default_model_filename=self.file_name or "",
         )
         for tensor in tensors.inputs:
@@ -226,7 +229,7 @@ class ModelConfig:
                 name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape, label_filename=label_file
             )
         self._write_versions(message)
-        self._write_scheduling(message, policy)
+        self._write_scheduling(message, batching)
         return message
 
     def _write_versions(self, message: ConfigMessage) -> None:
@@ -238,8 +241,8 @@ class ModelConfig:
             case "specific":
                 message.version_policy.specific.versions.extend(self.versions.versions)
 
-    def _write_scheduling(self, message: ConfigMessage, policy: BatchPolicy) -> None:
-        message.dynamic_batching.CopyFrom(policy.to_message())
+    def _write_scheduling(self, message: ConfigMessage, batching: DynamicBatching) -> None:
+        message.dynamic_batching.CopyFrom(batching.to_message())
         for group in self.instance_groups:
             kind = ModelInstanceGroup.Kind.Value(f"KIND_{group.kind.upper()}")
             message.instance_group.add(name=group.name, kind=kind, count=group.count, gpus=group.gpus)

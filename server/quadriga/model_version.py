@@ -9,7 +9,7 @@ import asyncio
 import enum
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from quadriga.backends import FORMATS
 from quadriga.backends.base import ModelSource
 from quadriga.counters import ModelCounters
 from quadriga.errors import ConfigError, ModelNotReady, RequestError
+from quadriga.gpus import visible_gpus
 from quadriga.model_config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
 from quadriga.repository import ModelFiles, ModelVersionFiles, size_of
 from quadriga.requests import Batch
@@ -193,7 +194,8 @@ class ModelVersion:
         self._change(State.UNAVAILABLE, reason)
 
     def _loads(self) -> list[Load]:
-        devices = [device for group in self.config.instance_groups for device in instance_devices(group)]
+        gpus = visible_gpus()
+        devices = [device for group in self.config.instance_groups for device in instance_devices(group, gpus)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = self.config.threads or default_threads(len(devices), cores, size_of(self.files.path))
         source = ModelSource(
@@ -259,8 +261,9 @@ class ModelVersion:
         self.scheduler.on_failed(worker, assigned, reason)
 
 
-def instance_devices(group: InstanceGroup) -> list[str]:
-    """The device of each worker of a group."""
+def instance_devices(group: InstanceGroup, visible: Sequence[int]) -> list[str]:
+    """The device of each worker of a group; `visible` are the GPUs of one that names none."""
     if group.kind == "gpu" or group.gpus:
-        return [f"cuda:{gpu}" for gpu in group.gpus or (0,) for _ in range(group.count)]
+        # Where none is visible the worker says so, when it tries the first.
+        return [f"cuda:{gpu}" for gpu in group.gpus or visible or (0,) for _ in range(group.count)]
     return [group.kind] * group.count

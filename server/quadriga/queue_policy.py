@@ -5,7 +5,7 @@ Values only, with their defaults and limits: `batching` and `scheduler` act on t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from quadriga.errors import ConfigError
 from quadriga.limits import check_choice, check_range
@@ -15,6 +15,8 @@ from quadriga_proto.model_config_pb2 import ModelDynamicBatching, ModelQueuePoli
 DEFAULT_MAX_QUEUE_SIZE: Final = 1024
 
 TimeoutAction = Literal["reject", "delay"]
+
+_MICROSECOND_NS: Final = 1_000
 
 #: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
@@ -149,6 +151,20 @@ class DynamicBatching:
         return message
 
 
+class Admission(NamedTuple):
+    """What becomes of a new request.
+
+    Attributes:
+        level: In which it waits; 0 where there are no levels.
+        max_queue_size: Requests that may wait there.
+        reject_after_ns: How long it may wait there; 0: for ever.
+    """
+
+    level: int
+    max_queue_size: int
+    reject_after_ns: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPolicy(DynamicBatching):
     """What the scheduler of one model version runs with.
@@ -158,6 +174,14 @@ class BatchPolicy(DynamicBatching):
     """
 
     max_batch_size: int
+
+    def admissions(self) -> list[Admission]:
+        """What becomes of new requests, by their `priority` parameter; those beyond the end are treated like 0."""
+        levels = [self.level_of(priority) for priority in range(self.priority_levels + 1)]
+        return [
+            Admission(level, queue.max_queue_size, queue.reject_after_us * _MICROSECOND_NS)
+            for level, queue in [(level, self.queue_of(level)) for level in levels]
+        ]
 
     @property
     def one_line(self) -> bool:

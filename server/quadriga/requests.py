@@ -119,8 +119,11 @@ class Batch:
 
     def drop_dead(self, now: int) -> list[Request]:
         """Takes out the requests that nobody waits for any more, and returns them."""
-        dead = [request for request in self.requests if is_dead(request, now)]
+        dead: list[Request] = []
+        alive: list[Request] = []
+        for request in self.requests:  # once each: a caller may leave at any moment
+            (dead if is_dead(request, now) else alive).append(request)
         if dead:
-            self.requests = [request for request in self.requests if not is_dead(request, now)]
-            self.rows = sum([request.rows for request in self.requests])
+            self.requests = alive
+            self.rows = sum([request.rows for request in alive])
         return dead

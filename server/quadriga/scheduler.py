@@ -23,7 +23,7 @@ from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters, Phases
 from quadriga.errors import InferenceFailed, Overloaded, RequestError, WorkerLost
-from quadriga.priority_queue import ONLY_LEVEL, make_queue
+from quadriga.priority_queue import make_queue
 from quadriga.queue_policy import BatchPolicy
 from quadriga.requests import Batch, Request
 from quadriga.specs import ModelSpec
@@ -38,7 +38,6 @@ MAX_ATTEMPTS: Final = 2
 #: have as many deadlines.
 EXPIRY_STEP_NS: Final = 1_000_000
 _NS: Final = 1_000_000_000
-_MICROSECOND_NS: Final = 1_000
 
 
 class Scheduler:
@@ -52,7 +51,7 @@ class Scheduler:
         """Starts without workers: requests wait until `add_worker`."""
         self.counters = counters
         self._name = name
-        self._policy = policy
+        self._admissions = policy.admissions()
         self._spec = spec
         self._full = max(policy.max_batch_size, 1)
         self._queue: BatchQueue[Request] = make_queue(policy)
@@ -93,14 +92,11 @@ class Scheduler:
         """
         if self._refusal is not None:
             raise self._refusal()
-        level, policy = ONLY_LEVEL, self._policy.queue
-        if self._policy.priority_levels:
-            level = self._policy.level_of(priority)
-            policy = self._policy.queue_of(level)
-        if self._queue.waiting(level) >= policy.max_queue_size:
-            self._make_room(level, policy.max_queue_size)
-        if policy.reject_after_us:
-            expires_ns = request.arrived_ns + policy.reject_after_us * _MICROSECOND_NS
+        level, limit, reject_after_ns = self._admissions[priority if priority < len(self._admissions) else 0]
+        if self._queue.waiting(level) >= limit:
+            self._make_room(level, limit)
+        if reject_after_ns:
+            expires_ns = request.arrived_ns + reject_after_ns
             request.expires_ns = min(request.expires_ns or expires_ns, expires_ns)
         self._queue.push(request, level)
         if request.expires_ns:

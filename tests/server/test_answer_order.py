@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 from fake_time import in_a_loop, pass_time, turn
+from hypothesis import given
+from hypothesis import strategies as st
 from scheduler_harness import Caller, FakeWorker, make, submit
 
 from quadriga.errors import ModelNotReady
@@ -171,3 +173,42 @@ async def test_closing_leaves_nobody_waiting() -> None:
     fast.finish()
     scheduler.close(lambda: ModelNotReady("over"))
     assert all(ended(callers))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["submit", "finish", "fail", "die"])), max_size=40))
+def test_whatever_workers_do_answers_leave_in_order_and_all_of_them(steps: list[tuple[int, str]]) -> None:
+    @in_a_loop
+    async def body() -> None:
+        scheduler = make_ordered()
+        workers = [FakeWorker(scheduler) for _ in range(3)]
+        callers: list[Caller] = []
+        for place, action in steps:
+            worker = workers[place]
+            if action == "submit":
+                callers.append(submit(scheduler, value=len(callers)))
+            elif action == "die":
+                worker.die()
+                worker.close()
+                workers[place] = FakeWorker(scheduler)
+            elif worker.held and action == "finish":
+                worker.finish()
+            elif worker.held:
+                worker.fail("ValueError: no")
+            await turn()
+            assert ended(callers) == sorted(ended(callers), reverse=True)
+        while any(worker.held for worker in workers):
+            for worker in workers:
+                if worker.held:
+                    worker.finish()
+            await turn()
+            assert ended(callers) == sorted(ended(callers), reverse=True)
+        assert all(ended(callers))
+        answers = scheduler.counters.answered + scheduler.counters.failed.total()
+        assert (answers, scheduler.waiting, scheduler.in_flight) == (len(callers), 0, 0)
+        for number, caller in enumerate(callers):
+            expected = [((1, 2), np.full((1, 2), number, np.float32).tobytes())]
+            assert caller.error is not None or caller.outputs == expected
+        for worker in workers:
+            worker.close()
+
+    body()

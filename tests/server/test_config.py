@@ -365,6 +365,9 @@ class TestToMessage:
         config = ModelConfig(
             name="m", max_batch_size=2, inputs=(names,), outputs=(SCORES,), versions=VersionPolicy(kind="all")
         )
+        open_size = ModelConfig(name="m", batching=DynamicBatching(preferred_batch_sizes=(4,), max_queue_delay_us=7))
+        shown = open_size.to_message(None, "").dynamic_batching
+        assert (list(shown.preferred_batch_size), shown.max_queue_delay_microseconds) == ([4], 7)
         message = config.to_message(None, "")
         assert message.max_batch_size == 2
         assert [(i.name, i.data_type, list(i.dims)) for i in message.input] == [("names", 13, [-1])]

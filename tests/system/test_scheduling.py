@@ -11,11 +11,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from oip import error_of, infer_request, method, rpc
+import tritonclient.grpc as tritonclient
+from oip import error_of, infer_request, method
 from own_backends import OWN_BACKENDS
 from running_server import RunningServer, wait_for, write_fake
-
-from quadriga_proto import inference_pb2 as pb
 
 CALL_SECONDS = 60.0
 HELD = 'backend = "own_backends:Held"\nmax_batch_size = 1\n'
@@ -189,7 +188,7 @@ def test_a_batch_that_kills_its_workers_keeps_no_answer_for_ever(server: Running
         killed.update(ready)
 
     def is_tried_again() -> bool:
-        restarted = server.metric("quadriga_worker_restarts_total", model="mortal") > 0
+        restarted = server.metric("quadriga_worker_restarts_total", model="mortal") == 2
         return restarted and server.metric("quadriga_batches_in_flight", model="mortal") == 1
 
     with calling(server, "mortal") as callers:
@@ -213,15 +212,19 @@ def test_a_batch_of_a_preferred_size_does_not_wait_for_its_delay(server: Running
         assert (sizes, server.metric("quadriga_batch_size_count", model="preferring")) == (2, 1)
 
 
-def test_the_configuration_that_clients_read_has_every_key(server: RunningServer) -> None:
-    with grpc.insecure_channel(server.grpc) as channel:
-        batching = rpc(channel, "ModelConfig", pb.ModelConfigRequest(name="timeouts")).config.dynamic_batching
-        ordered = rpc(channel, "ModelConfig", pb.ModelConfigRequest(name="ordered")).config.dynamic_batching
-    assert (batching.priority_levels, batching.default_priority_level) == (3, 2)
-    policies = {level: policy.timeout_action for level, policy in batching.priority_queue_policy.items()}
-    assert policies == {1: 1, 2: 0, 3: 0}
-    assert batching.priority_queue_policy[3].max_queue_size == 1
-    assert ordered.preserve_ordering
+def test_tritonclient_reads_every_key_and_sends_priorities(server: RunningServer) -> None:
+    with tritonclient.InferenceServerClient(server.grpc) as client:
+        batching = client.get_model_config("timeouts").config.dynamic_batching
+        assert (batching.priority_levels, batching.default_priority_level) == (3, 2)
+        policies = {level: policy.timeout_action for level, policy in batching.priority_queue_policy.items()}
+        assert policies == {1: 1, 2: 0, 3: 0}
+        assert batching.priority_queue_policy[3].max_queue_size == 1
+        assert client.get_model_config("ordered").config.dynamic_batching.preserve_ordering
+        assert "schedule_policy" in client.get_server_metadata().extensions
+        row = tritonclient.InferInput("x", [2, 4], "FP32")
+        row.set_data_from_numpy(np.ones((2, 4), np.float32))
+        result = client.infer("preferring", [row], priority=1, timeout=20_000_000)
+        np.testing.assert_array_equal(result.as_numpy("x"), np.ones((2, 4), np.float32))
 
 
 def test_a_priority_that_is_no_number_from_0_is_refused(server: RunningServer) -> None:
