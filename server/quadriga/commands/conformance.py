@@ -14,10 +14,13 @@ from quadriga.commands.conformance_table import catalogue_table, print_report
 from quadriga.commands.connection import url_option
 from quadriga.commands.console import output_console
 from quadriga_client.conformance import (
+    INTERRUPT,
     ROLES,
     ZOO_MODELS,
     Check,
     Entry,
+    Level,
+    Outcome,
     Report,
     ServerGone,
     Settings,
@@ -127,11 +130,13 @@ def parse_roles(given: Sequence[str]) -> dict[str, list[str]]:
 
 def status_of(report: Report) -> int:
     """The command's exit status."""
-    if report.ended_early == "interrupted":
+    if report.ended_early == INTERRUPT:
         return INTERRUPTED
-    if not report.conforms:
+    if report.count(level=Level.MUST)[Outcome.FAILED]:
         return BROKEN
-    return NO_RUN if report.ended_early else 0
+    if report.ended_early:
+        return NO_RUN
+    return 0 if report.conforms else BROKEN
 
 
 def _run(settings: Settings, checks: Sequence[Check]) -> Report:

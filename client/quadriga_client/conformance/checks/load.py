@@ -13,7 +13,8 @@ from quadriga_proto.codec import ITEM_SIZES
 
 GROUP = "oip.infer"
 _INFERENCE = oip("Inference")
-_LARGE_BYTES = 8 * 1024 * 1024
+#: More than gRPC's default limit of 4 MiB.
+_LARGE_BYTES = 5 * 1024 * 1024
 _CALLERS = 16
 _CALLS = 64
 
@@ -52,7 +53,7 @@ def empty_tensor(target: Target) -> str:
 
 
 @register(
-    "OIP-INFER-LARGE", GROUP, Level.SHOULD, "A tensor of 8 MiB is taken and given back.", source=UNWRITTEN,
+    "OIP-INFER-LARGE", GROUP, Level.SHOULD, "A tensor of 5 MiB is taken and given back.", source=UNWRITTEN,
     roles=["echo"],
 )  # fmt: skip
 def large(target: Target) -> None:
