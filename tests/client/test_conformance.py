@@ -326,7 +326,8 @@ def test_a_server_that_goes_away_ends_the_run_with_what_was_learned() -> None:
             return super().ModelMetadata(request)
 
     with Dies() as server:
-        report = report_of(server, "OIP-HEALTH-LIVE", "OIP-META-MODEL-UNKNOWN", "OIP-INFER-ID")
+        settings = Settings(url=server.url, models=MODELS, timeout=2.0)
+        report = run(settings, select(ids=["OIP-HEALTH-LIVE", "OIP-META-MODEL-UNKNOWN", "OIP-INFER-ID"]))
     assert [entry.outcome for entry in report.entries] == [Outcome.PASSED, Outcome.ERROR, Outcome.SKIPPED]
     assert report.ended_early == "the server is gone"
     assert not report.conforms
@@ -469,6 +470,7 @@ def test_the_command_lists_the_catalogue() -> None:
     table = run_cli("conformance", "--list", "--group", "triton.streaming")
     assert table.returncode == 0, table.stderr
     assert "TRITON-STREAM-ORDER" in table.stdout
+    assert "output i repeats input i" in table.stdout
     assert "OIP-INFER-ID" not in table.stdout
     assert "| `OIP-INFER-ID` | oip.infer | MUST |" in run_cli("conformance", "--list", "--markdown").stdout
 

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from quadriga.commands.conformance_table import catalogue_table, print_report
+from quadriga.commands.conformance_table import catalogue_table, print_report, roles_table
 from quadriga.commands.connection import url_option
 from quadriga.commands.console import output_console
 from quadriga_client.conformance import (
@@ -103,7 +103,10 @@ def conformance(
         if markdown:
             click.echo(catalogue_markdown(checks), nl=False)
         else:
-            output_console().print(catalogue_table(checks))
+            console = output_console()
+            console.print(catalogue_table(checks))
+            console.print()
+            console.print(roles_table())
         return
     report = _run(settings, checks)
     print_report(output_console(), report)
