@@ -15,8 +15,10 @@ from conformance_stand_in import MODELS, Model, Refused, StandIn, add, report_of
 from grpc_health.v1 import health_pb2
 from running_server import run_cli
 
+from quadriga.commands.conformance import status_of
 from quadriga_client.conformance import (
     GROUPS,
+    INTERRUPT,
     Level,
     Outcome,
     Report,
@@ -33,6 +35,8 @@ from quadriga_client.conformance import (
 from quadriga_client.conformance.tensors import Spec, Tensor, example, outputs_of
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import DATATYPES, ITEM_SIZES
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class FirstInputFirst(StandIn):
@@ -322,7 +326,8 @@ def test_a_server_that_goes_away_ends_the_run_with_what_was_learned() -> None:
             return super().ModelMetadata(request)
 
     with Dies() as server:
-        report = report_of(server, "OIP-HEALTH-LIVE", "OIP-META-MODEL-UNKNOWN", "OIP-INFER-ID")
+        settings = Settings(url=server.url, models=MODELS, timeout=2.0)
+        report = run(settings, select(ids=["OIP-HEALTH-LIVE", "OIP-META-MODEL-UNKNOWN", "OIP-INFER-ID"]))
     assert [entry.outcome for entry in report.entries] == [Outcome.PASSED, Outcome.ERROR, Outcome.SKIPPED]
     assert report.ended_early == "the server is gone"
     assert not report.conforms
@@ -336,7 +341,19 @@ def test_an_interrupt_ends_the_run_with_what_was_learned() -> None:
         settings = Settings(url=server.url, models=MODELS, timeout=20.0)
         report = run(settings, select(ids=["OIP-HEALTH-LIVE", "OIP-HEALTH-READY"]), interrupt)
     assert [entry.outcome for entry in report.entries] == [Outcome.PASSED, Outcome.SKIPPED]
-    assert report.ended_early == "interrupted"
+    assert report.ended_early == INTERRUPT
+
+
+def test_the_status_tells_what_a_run_came_to(right: Report) -> None:
+    first, *rest = right.entries
+    failed = replace(right, entries=[replace(first, level=Level.MUST, outcome=Outcome.FAILED), *rest])
+    error = replace(right, entries=[replace(first, level=Level.MUST, outcome=Outcome.ERROR), *rest])
+    should = replace(right, entries=[replace(first, level=Level.SHOULD, outcome=Outcome.FAILED), *rest])
+    assert [status_of(report) for report in (right, should, failed, error)] == [0, 0, 1, 1]
+    assert status_of(replace(right, ended_early="the server is gone")) == 2
+    assert status_of(replace(error, ended_early="the server is gone")) == 2
+    assert status_of(replace(failed, ended_early="the server is gone")) == 1
+    assert status_of(replace(failed, ended_early=INTERRUPT)) == 130
 
 
 def test_no_server_at_all(unused_port: int) -> None:
@@ -424,6 +441,14 @@ def test_reports_side_by_side(right: Report) -> None:
     assert "a\x00\\|b" in text
 
 
+def test_the_documents_tables_are_the_tools_own() -> None:
+    names = ("quadriga-native", "quadriga-grpcio", "triton", "mlserver", "kserve")
+    reports = [(name, read_report(DOCS / "conformance" / "reports" / f"{name}.json")) for name in names]
+    text = (DOCS / "conformance.md").read_text()
+    assert f" -->\n{comparison_markdown(reports)}<!-- end of results -->" in text
+    assert f" -->\n{catalogue_markdown(all_checks())}<!-- end of catalogue -->" in text
+
+
 def test_the_command_writes_reports_and_tells_by_its_status(tmp_path: Path) -> None:
     files = ("--json", str(tmp_path / "report.json"), "--junit", str(tmp_path / "report.xml"))
     with NoId() as server:
@@ -445,6 +470,7 @@ def test_the_command_lists_the_catalogue() -> None:
     table = run_cli("conformance", "--list", "--group", "triton.streaming")
     assert table.returncode == 0, table.stderr
     assert "TRITON-STREAM-ORDER" in table.stdout
+    assert "output i repeats input i" in table.stdout
     assert "OIP-INFER-ID" not in table.stdout
     assert "| `OIP-INFER-ID` | oip.infer | MUST |" in run_cli("conformance", "--list", "--markdown").stdout
 

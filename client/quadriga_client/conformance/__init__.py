@@ -19,10 +19,11 @@ from quadriga_client.conformance.markdown import catalogue_markdown, comparison_
 from quadriga_client.conformance.outcomes import Level, Outcome, ServerGone
 from quadriga_client.conformance.report import KIT_VERSION, Entry, Report, read_report
 from quadriga_client.conformance.roles import ROLES, ZOO_MODELS
-from quadriga_client.conformance.runner import Settings, run
+from quadriga_client.conformance.runner import INTERRUPT, Settings, run
 
 __all__ = [
     "GROUPS",
+    "INTERRUPT",
     "KIT_VERSION",
     "ROLES",
     "ZOO_MODELS",

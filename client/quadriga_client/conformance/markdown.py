@@ -77,4 +77,5 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    escaped = text.replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(escaped.split())

@@ -1,12 +1,5 @@
 """Models of known behaviour that the checks need, and whether the models named for them can be those.
 
-echo    Output i repeats input i. Its metadata shows as many outputs as inputs, whose datatypes and ranks agree in
-        order.
-add     The first output is the first input plus the second; the second output, if there is one, the first input minus
-        the second. Its metadata shows two inputs and one or two outputs, all of one numeric datatype and rank.
-image   Scores of the classes of an image. Its metadata shows one FP32 input of rank 3 or 4 with 1, 3 or 4 channels,
-        first or last, and one FP32 output whose last size is known.
-
 Names of tensors are read from ModelMetadata. What a model computes is not tried here: a wrong sum is for a check to
 find.
 """
@@ -23,7 +16,15 @@ from quadriga_proto.codec import DATATYPES
 ECHO: Final = "echo"
 ADD: Final = "add"
 IMAGE: Final = "image"
-ROLES: Final = (ECHO, ADD, IMAGE)
+#: Role -> what its model does, and what its metadata has to show for it.
+ROLES: Final[Mapping[str, str]] = {
+    ECHO: "output i repeats input i: as many outputs as inputs, whose datatypes and ranks agree in order; several "
+    "models, one per datatype, and one with two inputs alike",
+    ADD: "the first output is the sum of two inputs, the second, if there is one, the first minus the second; all of "
+    "one numeric datatype and rank",
+    IMAGE: "scores of an image's classes: one FP32 input of rank 3 or 4 with 1, 3 or 4 channels, first or last, and "
+    "one FP32 output whose last size is known",
+}
 
 #: Datatypes of the echo models that `quadriga zoo conformance` writes; ONNX Runtime's Python has no BF16.
 ZOO_DATATYPES: Final = tuple(datatype for datatype in DATATYPES if datatype != "BF16")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from quadriga_client.conformance.catalogue import GROUPS, Check
 from quadriga_client.conformance.outcomes import Failed, Level, Outcome, Result, ServerGone, Skipped, Unsupported
@@ -14,7 +15,9 @@ from quadriga_client.conformance.report import Entry, Report
 from quadriga_client.conformance.target import Target
 from quadriga_client.conformance.wire import Wire
 
-_LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
+#: Why a run ended early, where the user ended it.
+INTERRUPT: Final = "interrupted"
+_LOOPBACK: Final = ("127.", "localhost:", "[::1]:", "unix:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ def run(settings: Settings, checks: Sequence[Check], on_entry: Callable[[Entry],
         except ServerGone:
             ended_early = "the server is gone"
         except KeyboardInterrupt:
-            ended_early = "interrupted"
+            ended_early = INTERRUPT
     finally:
         wire.close()
     if ended_early:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -18,6 +18,8 @@ SERVICE: Final = "inference.GRPCInferenceService"
 CALLERS_FAULT: Final = frozenset(
     {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "ALREADY_EXISTS", "UNIMPLEMENTED"}
 )
+#: Codes of calls whose connection is lost, among other things.
+_LOST: Final = frozenset({"UNAVAILABLE", "CANCELLED"})
 #: Seconds to find out whether a server is there at all.
 _PROBE_SECONDS: Final = 5.0
 
@@ -177,11 +179,24 @@ class Wire:
 
     def _ended(self, method: str, error: grpc.RpcError) -> Reply:
         """The status of a call that failed; finds out whether the server is still there."""
-        assert isinstance(error, grpc.Call)
-        reply = Reply(method, error.code().name, error.details() or "", b"")
-        if reply.code == "UNAVAILABLE":
-            self.connect()
+        call = cast("grpc.Call", error)
+        reply = Reply(method, call.code().name, call.details() or "", b"")
+        if reply.code in _LOST:
+            self._probe()
         return reply
+
+    def _probe(self) -> None:
+        """Finds out whether the server is still there, by a call: a channel is told late of a connection's end.
+
+        Raises:
+            ServerGone: It is not.
+        """
+        self.connect()
+        try:
+            self._channel.unary_unary(f"/{SERVICE}/ServerLive", _same, _same)(b"", timeout=_PROBE_SECONDS)
+        except grpc.RpcError as error:
+            if cast("grpc.Call", error).code().name in _LOST:
+                self.connect()
 
 
 _Opener: TypeAlias = "grpc.StreamStreamMultiCallable[Message, bytes]"

@@ -10,14 +10,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from quadriga.commands.conformance_table import catalogue_table, print_report
+from quadriga.commands.conformance_table import catalogue_table, print_report, roles_table
 from quadriga.commands.connection import DEFAULT_URL
 from quadriga.commands.console import output_console
 from quadriga_client.conformance import (
+    INTERRUPT,
     ROLES,
     ZOO_MODELS,
     Check,
     Entry,
+    Level,
+    Outcome,
     Report,
     ServerGone,
     Settings,
@@ -100,7 +103,10 @@ def conformance(
         if markdown:
             click.echo(catalogue_markdown(checks), nl=False)
         else:
-            output_console().print(catalogue_table(checks))
+            console = output_console()
+            console.print(catalogue_table(checks))
+            console.print()
+            console.print(roles_table())
         return
     report = _run(settings, checks)
     print_report(output_console(), report)
@@ -127,11 +133,13 @@ def parse_roles(given: Sequence[str]) -> dict[str, list[str]]:
 
 def status_of(report: Report) -> int:
     """The command's exit status."""
-    if report.ended_early == "interrupted":
+    if report.ended_early == INTERRUPT:
         return INTERRUPTED
-    if not report.conforms:
+    if report.count(level=Level.MUST)[Outcome.FAILED]:
         return BROKEN
-    return NO_RUN if report.ended_early else 0
+    if report.ended_early:
+        return NO_RUN
+    return 0 if report.conforms else BROKEN
 
 
 def _run(settings: Settings, checks: Sequence[Check]) -> Report:

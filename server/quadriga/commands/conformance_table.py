@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from quadriga_client.conformance import Check, Entry, Level, Outcome, Report
+from quadriga_client.conformance import ROLES, Check, Entry, Level, Outcome, Report
 
 _STYLES = {
     Outcome.PASSED: "green",
@@ -28,6 +28,16 @@ def catalogue_table(checks: Sequence[Check]) -> Table:
     for check in checks:
         cells = (check.id, check.group, check.level, check.rule, check.source, ", ".join(check.roles))
         table.add_row(*map(escape, cells))
+    return table
+
+
+def roles_table() -> Table:
+    """What the models of each role do."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ROLE", no_wrap=True)
+    table.add_column("WHAT ITS MODEL DOES", overflow="fold")
+    for role, behaviour in ROLES.items():
+        table.add_row(role, behaviour)
     return table
 
 

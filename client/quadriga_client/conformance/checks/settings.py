@@ -1,7 +1,7 @@
 """Checks of LogSettings and TraceSetting: they are read, written with the values that they have, and refuse others."""
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.sources import triton
+from quadriga_client.conformance.checks.sources import UNWRITTEN, triton
 from quadriga_client.conformance.outcomes import Failed, Level
 from quadriga_client.conformance.target import Target
 from quadriga_proto import inference_pb2 as pb
@@ -39,7 +39,7 @@ def log_set(target: Target) -> None:
 
 
 @register(
-    "TRITON-LOG-UNKNOWN", LOGGING, Level.SHOULD, "A log setting that is not known is refused.", source=triton("logging")
+    "TRITON-LOG-UNKNOWN", LOGGING, Level.MAY, "A log setting that is not known is refused.", source=UNWRITTEN
 )  # fmt: skip
 def log_unknown(target: Target) -> str:
     _log(target)
@@ -83,7 +83,7 @@ def trace_set(target: Target) -> None:
 
 
 @register(
-    "TRITON-TRACE-UNKNOWN", TRACE, Level.SHOULD, "A trace setting that is not known is refused.", source=triton("trace")
+    "TRITON-TRACE-UNKNOWN", TRACE, Level.MAY, "A trace setting that is not known is refused.", source=UNWRITTEN
 )  # fmt: skip
 def trace_unknown(target: Target) -> str:
     _trace(target)
