@@ -106,9 +106,9 @@ def test_tracing_is_off_and_may_be_set_to_what_it_is() -> None:
 
 def test_tracing_is_not_switched_on_and_not_configured() -> None:
     log = Log()
-    for values in ({"trace_level": ["TIMESTAMPS"]}, {"trace_level": ["OFF", "TENSORS"]}, {"trace_rate": ["1"]}):
-        with pytest.raises(Unsupported, match=next(iter(values))):
-            log.trace(**values)
+    for key, value in (("trace_level", ["TIMESTAMPS"]), ("trace_level", ["OFF", "TENSORS"]), ("trace_rate", ["1"])):
+        with pytest.raises(Unsupported, match=key):
+            log.trace("", **{key: value})
     with pytest.raises(InvalidInput, match="'trace_colour' is not known"):
         log.trace(trace_colour=["red"])
     with pytest.raises(ModelNotFound, match="nobody"):
