@@ -15,9 +15,11 @@ from running_server import RunningServer, run_cli, wait_for, write_fake
 from quadriga_proto import inference_pb2 as pb
 
 MOST_BYTES = 100_000
-MOST_METADATA = 4_096
+MOST_METADATA = 12_000
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+PING = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0))
+PONG = bytes((0, 0, 8, 6, 1, 0, 0, 0, 0))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,11 @@ def test_a_larger_request_ends_its_stream(channel: grpc.Channel) -> None:
 
 
 def test_more_metadata_is_refused(channel: grpc.Channel) -> None:
-    rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=[("key", "v" * (MOST_METADATA - 1_000))])
+    much = [("key", "v" * (MOST_METADATA - 1_000))]
+    assert rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=much).live
+    stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", bytes, pb.ModelStreamInferResponse.FromString)
+    for _ in range(5):
+        assert len(list(stream(iter([request_of(1_000)]), metadata=much, timeout=30))) == 1
     with pytest.raises(grpc.RpcError):
         rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=[("key", "v" * (MOST_METADATA + 100))])
     assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
@@ -99,25 +105,58 @@ def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
     assert server.stop() == 0
 
 
+@pytest.mark.parametrize("limit", ["max_connection_idle_seconds", "max_connection_age_seconds"])
 def test_connections_that_idle_or_age_are_closed_on_grpcio(
-    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory, limit: str
 ) -> None:
     repository = tmp_path_factory.mktemp("repository")
     write_fake(repository, "echo")
-    idle = ("--repository", str(repository), "--max-connection-idle-seconds", "0.5")
+    arguments = ("--repository", str(repository), f"--{limit.replace('_', '-')}", "0.5")
     if transport == "native":
-        result = run_cli("serve", *idle, "--transport", "native")
+        result = run_cli("serve", *arguments, "--transport", "native")
         assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-        assert "has no max_connection_idle_seconds" in result.stderr
+        assert f"has no {limit}" in result.stderr
         return
-    server = start(*idle)
+    server = start(*arguments)
     with grpc.insecure_channel(server.grpc) as channel:
         states: list[Any] = []
         channel.subscribe(states.append)
         assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
-        wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE, "the idle connection to be closed")
+        wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE, "the connection to be closed")
         assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
     assert server.stop() == 0
+
+
+def test_a_client_that_pings_too_often_is_cut_off_on_grpcio(
+    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if transport == "native":
+        return  # it has no such limit, which the test of the configuration shows
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    for interval, kept in (("0.001", True), ("60", False)):
+        server = start("--repository", str(repository), "--min-ping-seconds", interval)
+        host, _, port = server.grpc.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
+            assert answers_pings(client, 10) is kept
+        assert server.stop() == 0
+
+
+def answers_pings(client: socket.socket, count: int) -> bool:
+    """Whether a server answers so many pings, each sent when the last was answered, before it ends the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        for number in range(count):
+            client.sendall(PING + number.to_bytes(8, "big"))
+            while PONG + number.to_bytes(8, "big") not in received:
+                more = client.recv(4_096)
+                if not more:
+                    return False
+                received += more
+            threading.Event().wait(0.01)
+        return True
+    return False
 
 
 def test_a_connection_too_many_is_closed_on_grpcio(

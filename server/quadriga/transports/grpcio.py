@@ -187,6 +187,11 @@ def message_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
     )
 
 
+def metadata_options(most_bytes: int) -> tuple[tuple[str, int], ...]:
+    """The limit of a call's metadata: gRPC has two, and refuses at random what lies between them."""
+    return (("grpc.max_metadata_size", most_bytes), ("grpc.absolute_max_metadata_size", most_bytes))
+
+
 def connection_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
     """The limits of connections, and what keeps them alive."""
     milliseconds = {
@@ -205,9 +210,7 @@ def connection_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
         # A client that is gone holds a connection, whether or not it had calls.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # Between the two gRPC refuses at random: one limit for both makes it one limit.
-        ("grpc.max_metadata_size", config.max_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
+        *metadata_options(config.max_metadata_bytes),
         *((most_connections,) if config.max_connections else ()),
         *((name, int(seconds * _MS_PER_SECOND)) for name, seconds in milliseconds.items() if seconds),
     )
