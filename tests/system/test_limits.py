@@ -62,7 +62,7 @@ def test_a_larger_request_ends_its_stream(channel: grpc.Channel) -> None:
 
 
 def test_more_metadata_is_refused(channel: grpc.Channel) -> None:
-    much = [("key", "v" * (MOST_METADATA - 1_000))]
+    much = (("key", "v" * (MOST_METADATA - 1_000)),)
     assert rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=much).live
     stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", bytes, pb.ModelStreamInferResponse.FromString)
     for _ in range(5):
