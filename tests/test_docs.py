@@ -6,11 +6,16 @@ from pathlib import Path
 import click
 import pytest
 
+from quadriga.access import group_of
 from quadriga.commands.serve import serve
+from quadriga.commands.status import status
+from quadriga.config import GROUPS
 from quadriga.config_file import load_model_config
 from quadriga.metrics import HISTOGRAMS, make_registry
 from quadriga.registry import ModelRegistry
+from quadriga.server import SERVICE
 from quadriga.service import InferenceService
+from quadriga_proto.inference_pb2 import DESCRIPTOR
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -82,3 +87,18 @@ def test_the_readme_lists_every_metric() -> None:
     registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()))
     exported = {metric.name + "_total" * (metric.type == "counter") for metric in registry.collect()}
     assert listed - {"quadriga_timings"} == exported
+
+
+def test_the_page_on_security_names_flags_and_groups_that_exist() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    client_flags = {option.opts[0] for option in status.params if isinstance(option, click.Option)}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= {*options(), *client_flags}
+    assert set(re.findall(r"^\| `([a-z][a-z-]+)` \|", page, re.MULTILINE)) == set(GROUPS)
+
+
+def test_the_page_on_security_has_every_rpc_in_its_group() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    for method in DESCRIPTOR.services_by_name["GRPCInferenceService"].methods:
+        group = group_of(f"/{SERVICE}/{method.name}")
+        (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", page, re.MULTILINE)
+        assert (method.name in row) is (group != "model-control" or method.name in ("LogSettings", "TraceSetting"))

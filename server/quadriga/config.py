@@ -24,6 +24,7 @@ _MESSAGE_BYTES: Final = (1, MAX_MESSAGE_BYTES)
 #: Less would refuse what gRPC itself sends along; more is not metadata.
 _METADATA_BYTES: Final = (1_024, 1_048_576)
 _STREAMS: Final = (1, 1_000_000)
+_CONNECTIONS: Final = (0, 1_000_000)
 #: gRPC counts milliseconds in 31 bits.
 _MOST_SECONDS: Final = 2_000_000.0
 
@@ -64,6 +65,7 @@ class ServerConfig:
         max_message_bytes: The largest request.
         max_metadata_bytes: Of one request, as HTTP/2 counts a list of headers.
         max_streams: Calls at once on one connection.
+        max_connections: At once; 0: any number; grpcio alone has it.
         keepalive_seconds: After which a silent connection is pinged.
         keepalive_timeout_seconds: After which a connection that does not answer the ping is closed.
         min_ping_seconds: Between two pings of a client that has nothing else to send; grpcio alone has it.
@@ -96,6 +98,7 @@ class ServerConfig:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     max_metadata_bytes: int = DEFAULT_METADATA_BYTES
     max_streams: int = DEFAULT_STREAMS
+    max_connections: int = 0
     keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     keepalive_timeout_seconds: float = DEFAULT_KEEPALIVE_TIMEOUT_SECONDS
     min_ping_seconds: float = DEFAULT_MIN_PING_SECONDS
@@ -135,6 +138,7 @@ class ServerConfig:
         """The first setting in force that the native transport does not have; empty where it has all."""
         grpcio_alone = {
             "tls_certificate": self.tls,
+            "max_connections": self.max_connections > 0,
             "min_ping_seconds": self.min_ping_seconds != DEFAULT_MIN_PING_SECONDS,
             "max_connection_idle_seconds": self.max_connection_idle_seconds > 0,
             "max_connection_age_seconds": self.max_connection_age_seconds > 0,
@@ -156,6 +160,7 @@ class ServerConfig:
         check_range("max_message_bytes", self.max_message_bytes, _MESSAGE_BYTES)
         check_range("max_metadata_bytes", self.max_metadata_bytes, _METADATA_BYTES)
         check_range("max_streams", self.max_streams, _STREAMS)
+        check_range("max_connections", self.max_connections, _CONNECTIONS)
         for key in ("keepalive_seconds", "keepalive_timeout_seconds", "min_ping_seconds"):
             if not 0.001 <= getattr(self, key) <= _MOST_SECONDS:
                 raise ConfigError(f"{key} is {getattr(self, key)}; expected 0.001 to {_MOST_SECONDS:.0f}")

@@ -87,7 +87,8 @@ class ModelCollector(Collector):
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "quadriga_requests",
-            "Requests by how they ended. Refused ones were never admitted; without a model label, they named none.",
+            "Requests by how they ended. Refused ones were never admitted; without a model label, they named none or"
+            " had no access.",
             labels=(*MODEL_LABELS, "outcome", "code", "reason"),
         )
         rows = CounterMetricFamily("quadriga_rows", "Rows of the requests answered.", labels=MODEL_LABELS)

@@ -35,7 +35,8 @@ class InferenceService:
     """ModelInfer.
 
     Attributes:
-        refused: Requests that named no model that is known, by gRPC code and reason; others count at their model.
+        refused: Requests that named no model that is known, by gRPC code and reason; others count at their model. The
+            guard counts here what it turns away.
     """
 
     def __init__(self, models: ModelRegistry, memory: ClientMemory | None = None) -> None:

@@ -36,6 +36,7 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--max-message-bytes": ("max_message_bytes", "1000", 1_000),
     "--max-metadata-bytes": ("max_metadata_bytes", "2000", 2_000),
     "--max-streams": ("max_streams", "8", 8),
+    "--max-connections": ("max_connections", "100", 100),
     "--keepalive-seconds": ("keepalive_seconds", "60", 60.0),
     "--keepalive-timeout-seconds": ("keepalive_timeout_seconds", "5", 5.0),
     "--min-ping-seconds": ("min_ping_seconds", "10", 10.0),

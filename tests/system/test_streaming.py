@@ -176,6 +176,12 @@ def test_a_client_that_does_not_read_is_not_read_either(server: RunningServer, c
     wait_for(settled, "the server to stop reading")
     assert answered() < count / 2
     assert not sent.is_set()
+    with grpc.insecure_channel(server.grpc) as other:  # which it does not hold up
+        stream = Stream(other)
+        stream.send(request("echo", 1))
+        assert outputs_of(stream.next().infer_response)["x"][0, 0] == 1
+        stream.close()
+        assert list(stream.call) == []
     assert sum(not response.error_message for response in call) == count
 
 

@@ -81,6 +81,10 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option("--max-metadata-bytes", type=int, default=_DEFAULTS["max_metadata_bytes"], help="Of one request.")
 @click.option("--max-streams", type=int, default=_DEFAULTS["max_streams"], help="Calls at once on one connection.")
 @click.option(
+    "--max-connections", type=int, default=_DEFAULTS["max_connections"],
+    help="At once; 0 is any number. A further one is closed. grpcio only.",
+)  # fmt: skip
+@click.option(
     "--keepalive-seconds", type=float, default=_DEFAULTS["keepalive_seconds"],
     help="Until a silent connection is pinged.",
 )  # fmt: skip

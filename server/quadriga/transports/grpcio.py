@@ -187,21 +187,30 @@ def message_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
     )
 
 
+def metadata_options(most_bytes: int) -> tuple[tuple[str, int], ...]:
+    """The limit of a call's metadata: gRPC has two, and refuses at random what lies between them."""
+    return (("grpc.max_metadata_size", most_bytes), ("grpc.absolute_max_metadata_size", most_bytes))
+
+
 def connection_options(config: ServerConfig) -> tuple[tuple[str, int], ...]:
     """The limits of connections, and what keeps them alive."""
     milliseconds = {
         "grpc.keepalive_time_ms": config.keepalive_seconds,
         "grpc.keepalive_timeout_ms": config.keepalive_timeout_seconds,
+        "grpc.http2.ping_timeout_ms": config.keepalive_timeout_seconds,
         "grpc.http2.min_ping_interval_without_data_ms": config.min_ping_seconds,
         "grpc.max_connection_idle_ms": config.max_connection_idle_seconds,
         "grpc.max_connection_age_ms": config.max_connection_age_seconds,
     }
+    most_connections = ("grpc.max_allowed_incoming_connections", config.max_connections)
     return (
         # Two servers on one port would share its calls at random: a port in use is an error instead.
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", config.max_streams),
-        # Between the two gRPC refuses at random: one limit for both makes it one limit.
-        ("grpc.max_metadata_size", config.max_metadata_bytes),
-        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
+        # A client that is gone holds a connection, whether or not it had calls.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        *metadata_options(config.max_metadata_bytes),
+        *((most_connections,) if config.max_connections else ()),
         *((name, int(seconds * _MS_PER_SECOND)) for name, seconds in milliseconds.items() if seconds),
     )

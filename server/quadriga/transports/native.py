@@ -31,6 +31,7 @@ from quadriga.transports.grpcio import (
     add_streams_and_standard_services,
     interceptors,
     message_options,
+    metadata_options,
 )
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.streams import StreamsInHand
@@ -95,7 +96,7 @@ class NativeTransport:
         self._calls_behind = CallsInHand()
         self._streams = StreamsInHand(self._calls_behind)
         # The front counts metadata first; what it adds on the way must not tip the scales here.
-        options = (*message_options(config), ("grpc.absolute_max_metadata_size", 2 * config.max_metadata_bytes))
+        options = (*message_options(config), *metadata_options(2 * config.max_metadata_bytes))
         self._fallback = grpc.aio.server(options=options, interceptors=interceptors(services.guard))
         add_streams_and_standard_services(self._fallback, services, self._streams)
         self._front: NativeGrpcFront | None = None

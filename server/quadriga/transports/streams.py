@@ -4,10 +4,9 @@ Both transports use it, since the native one hands streams to a grpcio server.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -15,9 +14,7 @@ from quadriga.errors import ShuttingDown
 from quadriga.transports import Status, StreamHandler
 from quadriga.transports.in_hand import CallsInHand
 
-log = logging.getLogger("quadriga.grpc")
-
-_NS = 1_000_000_000
+_NS: Final = 1_000_000_000
 _Context = Any  # grpc.aio.ServicerContext, whose stub knows no streams
 
 

@@ -93,13 +93,20 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _check_pair(files: TlsFiles) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    locked = False
+
+    def password() -> str:
+        """Without it, OpenSSL would ask on the terminal."""
+        nonlocal locked
+        locked = True
+        return ""
+
     try:
-        # A key that is locked by a password would have OpenSSL ask for it on the terminal.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: "")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.certificate, files.key, password)
     except OSError as error:
+        reason = "the key is locked by a password; take one without" if locked else _reason(error)
         raise ConfigError(
-            f"TLS certificate {files.certificate} and key {files.key} cannot be used together: {_reason(error)}"
+            f"TLS certificate {files.certificate} and key {files.key} cannot be used together: {reason}"
         ) from None
 
 
@@ -112,10 +119,6 @@ def _check_authorities(path: Path, content: bytes) -> None:
 
 
 def _reason(error: OSError) -> str:
-    reasons = {
-        "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
-        "BAD_DECRYPT": "the key is locked by a password; take one without",
-        "BAD_PASSWORD_READ": "the key is locked by a password; take one without",
-    }
-    known = reasons.get(getattr(error, "reason", None) or "")
-    return known or _LOCATION.sub("", error.strerror or str(error))
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "the key belongs to another certificate"
+    return _LOCATION.sub("", error.strerror or str(error))

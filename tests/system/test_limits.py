@@ -1,0 +1,186 @@
+"""Limits of the gRPC port: what lies within them is served, what lies beyond is refused, and the server goes on."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
+from running_server import RunningServer, run_cli, wait_for, write_fake
+
+from quadriga_proto import inference_pb2 as pb
+
+MOST_BYTES = 100_000
+MOST_METADATA = 12_000
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+EMPTY_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+PING = bytes((0, 0, 8, 6, 0, 0, 0, 0, 0))
+PONG = bytes((0, 0, 8, 6, 1, 0, 0, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "any", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]})
+    write_fake(repository, "slow", {"sleep_ms": 300}, "max_batch_size = 8")
+    limits = ("--max-message-bytes", str(MOST_BYTES), "--max-metadata-bytes", str(MOST_METADATA), "--max-streams", "2")
+    return start("--repository", str(repository), *limits)
+
+
+@pytest.fixture
+def channel(server: RunningServer) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.grpc, [("grpc.max_receive_message_length", -1)]) as channel:
+        yield channel
+
+
+def request_of(size: int) -> bytes:
+    """A request of the model that takes any shape, exactly that many bytes long."""
+    request = infer_request("any", x=np.zeros((1, (size - 400) // 4), np.float32))
+    request.id = "i" * (size - request.ByteSize() - 3)  # its tag, and two bytes of length
+    assert request.ByteSize() == size
+    return request.SerializeToString()
+
+
+def test_the_largest_request_is_answered_and_a_larger_one_refused(channel: grpc.Channel) -> None:
+    response = rpc(channel, "ModelInfer", request_of(MOST_BYTES))
+    assert outputs_of(response)["x"].shape[1] > 20_000
+    code, _ = error_of(channel, "ModelInfer", request_of(MOST_BYTES + 500))
+    assert code == "RESOURCE_EXHAUSTED"
+    assert rpc(channel, "ModelInfer", request_of(1_000)).model_name == "any"
+
+
+def test_a_larger_request_ends_its_stream(channel: grpc.Channel) -> None:
+    stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", bytes, pb.ModelStreamInferResponse.FromString)
+    assert len(list(stream(iter([request_of(MOST_BYTES)] * 2), timeout=30))) == 2
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream(iter([request_of(MOST_BYTES + 500)]), timeout=30))
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_more_metadata_is_refused(channel: grpc.Channel) -> None:
+    much = (("key", "v" * (MOST_METADATA - 1_000)),)
+    assert rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=much).live
+    stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer", bytes, pb.ModelStreamInferResponse.FromString)
+    for _ in range(5):
+        assert len(list(stream(iter([request_of(1_000)]), metadata=much, timeout=30))) == 1
+    with pytest.raises(grpc.RpcError):
+        rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=[("key", "v" * (MOST_METADATA + 100))])
+    assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+
+
+def test_further_calls_on_a_connection_wait_for_their_turn(server: RunningServer, channel: grpc.Channel) -> None:
+    slow = infer_request("slow", x=np.zeros((1, 4), np.float32)).SerializeToString()
+    calls = [method(channel, "ModelInfer").future(slow, timeout=30) for _ in range(6)]
+    most = 0
+    while not all(call.done() for call in calls):
+        threading.Event().wait(0.02)
+        most = max(most, int(server.metric("quadriga_queue_depth", model="slow")))
+    assert all(call.code() is grpc.StatusCode.OK for call in calls)
+    assert server.metric("quadriga_batch_size_count", model="slow") >= 3
+    assert most <= 2
+
+
+def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
+    start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    keepalive = ("--keepalive-seconds", "0.3", "--keepalive-timeout-seconds", "0.3")
+    server = start("--repository", str(repository), *keepalive)
+    with grpc.insecure_channel(server.grpc) as channel:
+        states: list[Any] = []
+        channel.subscribe(states.append)
+        assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+        host, _, port = server.grpc.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as dead:
+            dead.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
+            with contextlib.suppress(ConnectionResetError):
+                while dead.recv(4_096):  # the server's settings and pings, and then its end
+                    pass
+        assert states[-1] is grpc.ChannelConnectivity.READY
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("limit", ["max_connection_idle_seconds", "max_connection_age_seconds"])
+def test_connections_that_idle_or_age_are_closed_on_grpcio(
+    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory, limit: str
+) -> None:
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    arguments = ("--repository", str(repository), f"--{limit.replace('_', '-')}", "0.5")
+    if transport == "native":
+        result = run_cli("serve", *arguments, "--transport", "native")
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert f"has no {limit}" in result.stderr
+        return
+    server = start(*arguments)
+    with grpc.insecure_channel(server.grpc) as channel:
+        states: list[Any] = []
+        channel.subscribe(states.append)
+        assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+        wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE, "the connection to be closed")
+        assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+    assert server.stop() == 0
+
+
+def test_a_client_that_pings_too_often_is_cut_off_on_grpcio(
+    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if transport == "native":
+        return  # it has no such limit, which the test of the configuration shows
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    for interval, kept in (("0.001", True), ("60", False)):
+        server = start("--repository", str(repository), "--min-ping-seconds", interval)
+        host, _, port = server.grpc.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
+            assert answers_pings(client, 10) is kept
+        assert server.stop() == 0
+
+
+def answers_pings(client: socket.socket, count: int) -> bool:
+    """Whether a server answers so many pings, each sent when the last was answered, before it ends the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        for number in range(count):
+            client.sendall(PING + number.to_bytes(8, "big"))
+            while PONG + number.to_bytes(8, "big") not in received:
+                more = client.recv(4_096)
+                if not more:
+                    return False
+                received += more
+            threading.Event().wait(0.01)
+        return True
+    return False
+
+
+def test_a_connection_too_many_is_closed_on_grpcio(
+    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if transport == "native":
+        return  # it has no such limit, which the test of the configuration shows
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    server = start("--repository", str(repository), "--max-connections", "2")
+
+    def live(channel: grpc.Channel) -> bool:
+        try:
+            return bool(rpc(channel, "ServerLive", pb.ServerLiveRequest()).live)
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            return False
+
+    # Channels to one address share a connection unless they have different options.
+    first, second, third = (grpc.insecure_channel(server.grpc, [("channel", number)]) for number in range(3))
+    with third:
+        with first, second:
+            assert (live(first), live(second)) == (True, True)
+            assert not live(third)
+            assert live(first)
+        wait_for(lambda: live(third), "the place of a connection that was closed")
+    assert server.stop() == 0
