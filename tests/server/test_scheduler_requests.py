@@ -14,16 +14,16 @@ from quadriga.requests import Output, Request, Timings
 
 @pytest.mark.parametrize(
     ("error", "limit", "code"),
-    [(RegionUnusable("it does not fit"), 2**31, "INTERNAL"), (ValueError("too large"), 7, "INVALID_ARGUMENT")],
+    [(RegionUnusable, 2**31, "INTERNAL"), (ValueError, 7, "INVALID_ARGUMENT")],
 )
 def test_a_response_that_cannot_be_delivered_tells_why(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, limit: int, code: str
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], limit: int, code: str
 ) -> None:
     monkeypatch.setattr("quadriga.scheduler.MAX_MESSAGE_BYTES", limit)
 
     class Undeliverable(Caller):
         def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
-            raise error
+            raise error("it does not fit")
 
     @in_a_loop
     async def body() -> None:
