@@ -21,6 +21,7 @@ from quadriga.errors import ConfigError, ModelNotReady, RequestError
 from quadriga.gpus import visible_gpus
 from quadriga.model_config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
 from quadriga.repository import ModelFiles, ModelVersionFiles, size_of
+from quadriga.requested_outputs import OutputValidator
 from quadriga.requests import Batch
 from quadriga.responses import ResponseEncoder
 from quadriga.scheduler import Scheduler
@@ -59,8 +60,9 @@ class ModelVersion:
         counters: What happened since it was loaded.
         state: See `State`; changes are reported to `on_change`.
         reason: Why it is not READY; empty when it is.
-        spec: Its contract; like the next four, there once it has been loaded.
-        validator: Checks requests against it.
+        spec: Its contract; like the next five, there once it has been loaded.
+        validator: Checks requests' inputs against it.
+        outputs: Reads which outputs requests want.
         encoder: Encodes responses by it.
         labels: Class names of each output, in index order.
         scheduler: Takes requests.
@@ -71,6 +73,7 @@ class ModelVersion:
 
     spec: ModelSpec
     validator: RequestValidator
+    outputs: OutputValidator
     encoder: ResponseEncoder
     labels: tuple[tuple[str, ...], ...]
     scheduler: Scheduler
@@ -218,6 +221,7 @@ class ModelVersion:
         self.spec = msgspec.structs.replace(spec, labels=self.labels[0])
         policy = self.config.batch_policy(self.spec)
         self.validator = RequestValidator(self.name, self.spec, policy.max_batch_size)
+        self.outputs = OutputValidator(self.name, self.spec)
         self.encoder = ResponseEncoder(self.name, self.version_text, self.spec)
         self.scheduler = Scheduler(self.name, policy, self.spec, self.counters)
 

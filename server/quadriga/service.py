@@ -73,7 +73,7 @@ class InferenceService:
         request = parse(encoded)
         model = self._models.ready(request.model_name, request.model_version)
         inputs = model.validator.inputs(request, self._memory)
-        outputs = model.validator.outputs(request, self._memory)
+        outputs = model.outputs.read(request, self._memory)
         plan = Plan(
             model=model,
             model_name=request.model_name,
@@ -86,7 +86,7 @@ class InferenceService:
             parameters=read_parameters(request) if request.parameters else NO_PARAMETERS,
             encoder=_delivering(model, outputs) if outputs.deliveries else model.encoder,
         )
-        if not outputs.bound_to_memory:
+        if not (outputs.deliveries and outputs.bound_to_memory):
             self._plans.learn(encoded, request, plan)
         return plan, inputs.data
 

@@ -1,4 +1,4 @@
-"""Whether a ModelInfer request fits the model's contract. Runs in the server process, once per request.
+"""Whether the inputs of a ModelInfer request fit the model's contract. Runs in the server process, once per request.
 
 Hot path: an input that is right costs one look-up and a few comparisons. Everything that explains a wrong one is in
 functions of its own, after the first comparison has failed.
@@ -12,7 +12,6 @@ import msgspec
 
 from quadriga.client_memory import ClientMemory, Place, place_of
 from quadriga.errors import InvalidInput, shown
-from quadriga.requested_outputs import OutputValidator, RequestedOutputs
 from quadriga.specs import ANY, ModelSpec
 from quadriga_proto.codec import ITEM_SIZES, CodecError, contents_to_raw, element_ends
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
@@ -56,7 +55,7 @@ class _Described(NamedTuple):
 
 
 class RequestValidator:
-    """Checks the requests of one version of a model."""
+    """Checks the inputs of requests to one version of a model."""
 
     def __init__(self, name: str, spec: ModelSpec, max_batch_size: int) -> None:
         """Prepares what every request is compared with.
@@ -73,7 +72,6 @@ class RequestValidator:
         self._max_rows = max_batch_size
         self._places = {tensor.name: place for place, tensor in enumerate(spec.inputs)}
         self._required = [tensor.name for tensor in spec.inputs if not tensor.optional]
-        self._outputs = OutputValidator(name, spec)
         # Clients send the same few names, datatypes and shapes again and again: an encoded InferInputTensor that was
         # right once is right again, and one look-up is a third of the price of reading its fields through protobuf.
         self._known: dict[bytes, _Described] = {}
@@ -99,7 +97,7 @@ class RequestValidator:
         rows = 0
         shapes: list[tuple[int, ...] | None] = [None] * count
         data: list[bytes | None] = [None] * count
-        for tensor, source in zip(tensors, sources, strict=True):
+        for position, tensor in enumerate(tensors):
             described = self._known.get(tensor.SerializeToString()) if all_raw else None
             if described is None:
                 described = self._describe(tensor, memory, all_raw)
@@ -110,16 +108,13 @@ class RequestValidator:
                 if rows:
                     self._refuse(place, f"has {its_rows} rows and another input {rows}; expected as many in each")
                 rows = its_rows
+            source = sources[position]
             content = source if isinstance(source, bytes) else self._content(place, tensor, described, source)
             if len(content) != size:
                 self._check_size(place, shape, size, content)
             shapes[place] = shape
             data[place] = content
         return CheckedInputs(rows or 1, tuple(shapes), tuple(data))
-
-    def outputs(self, request: ModelInferRequest, memory: ClientMemory | None = None) -> RequestedOutputs:
-        """Which outputs the request wants; see `OutputValidator.read`."""
-        return self._outputs.read(request, memory)
 
     def _sources(self, request: ModelInferRequest, memory: ClientMemory | None) -> "Sequence[bytes | Place | None]":
         """Where the data of each input is: raw, in shared memory, or (None) in typed contents."""

@@ -99,6 +99,13 @@ def test_several_inputs_are_never_learned(memory: PlanMemory) -> None:
     assert memory.find(message.SerializeToString()) is None
 
 
+def test_an_input_that_is_left_out_is_never_learned(memory: PlanMemory) -> None:
+    message = request()
+    plan = plan_of(message)._replace(shapes=((1, 4), None), key=((4,), None))
+    memory.learn(message.SerializeToString(), message, plan)
+    assert memory.find(message.SerializeToString()) is None
+
+
 def test_a_tensor_that_is_not_last_is_never_learned(memory: PlanMemory) -> None:
     # Field 15 does not exist; its content ends the message with the very bytes of the tensor.
     message = request()

@@ -1,4 +1,26 @@
-"""Every way to get a request wrong, against a real server: the code, the message, and that nothing else suffers."""
+"""Every way to get a request wrong, against a real server: the code, the message, and that nothing else suffers.
+
+The protocol's rows, and where each is tested; names of tests without a file are in this one:
+
+    version that is no number, or below 0                   test_bad_requests
+    unknown model or version; none ready; not ready         test_bad_requests
+    duplicate input or output                               test_bad_sets
+    missing, surplus and unknown inputs; unknown output     test_bad_sets, test_bad_requests
+    missing inputs where some are optional                  test_request_features.py
+    datatype, shape, -1, no dimensions, rows, overflow      test_bad_requests
+    inputs that disagree on rows                            test_bad_sets
+    byte count                                              test_bad_requests
+    BYTES: too few, too many, cut off                       test_broken_bytes_elements
+    no data; contents beside raw_input_contents             test_bad_requests, test_bad_sets
+    contents of another datatype, two of them, too many     test_bad_contents
+    parameters of a wrong type, reserved keys               test_bad_parameters
+    classification: type, count, datatype, too large        test_request_features.py
+    shared memory: every row of its table                   test_client_memory.py
+    response beyond what gRPC carries                       tests/server/test_scheduler_requests.py
+    queue full, waiting too long                            test_faults.py
+    cancelled                                               test_giving_up.py, tests/server/test_scheduler.py
+    server draining                                         test_lifecycle.py
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +41,9 @@ def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPat
     repository = tmp_path_factory.mktemp("repository")
     write_fake(repository, "echo", config="max_batch_size = 8")
     write_fake(repository, "echo_bytes", {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [3]}]})
+    kinds = {"a": "FP32", "b": "INT8"}
+    write_fake(repository, "pair", {"inputs": [{"name": n, "datatype": t, "shape": [2]} for n, t in kinds.items()]})
+    write_fake(repository, "echo_half", {"inputs": [{"name": "x", "datatype": "FP16", "shape": [2]}]})
     write_fake(repository, "broken", {"load_error": "made to fail"})
     return start("--repository", str(repository))
 
@@ -69,9 +94,12 @@ BAD_REQUESTS = [
     (change(shape=[4]), "INVALID_ARGUMENT", ["echo", "x", "4"]),
     (change(shape=[]), "INVALID_ARGUMENT", ["echo", "x"]),
     (change(shape=[-1, 4]), "INVALID_ARGUMENT", ["x", "-1"]),
+    (change(shape=[-1, -4]), "INVALID_ARGUMENT", ["x", "-4"]),
+    (change(shape=[1, -(2**63)]), "INVALID_ARGUMENT", ["x", str(2**63)]),
     (change(shape=[0, 4], raw=[b""]), "INVALID_ARGUMENT", ["0"]),
     (change(shape=[9, 4], raw=[bytes(9 * 16)]), "INVALID_ARGUMENT", ["9", "8"]),
     (change(shape=[2**62, 4]), "INVALID_ARGUMENT", []),
+    (change(shape=[2**62, 2**62, 2**62]), "INVALID_ARGUMENT", []),
     (change(raw=[bytes(15)]), "INVALID_ARGUMENT", ["x", "16", "15"]),
     (change(raw=[]), "INVALID_ARGUMENT", ["x"]),
     (change(raw=[bytes(16), bytes(16)]), "INVALID_ARGUMENT", ["2", "1"]),
@@ -89,6 +117,91 @@ def test_bad_requests(
     assert got == code, message
     assert all(word in message for word in words), message
     np.testing.assert_array_equal(outputs_of(rpc(channel, "ModelInfer", infer_request("echo", x=ROW)))["x"], ROW)
+
+
+def pair(**rows: int) -> pb.ModelInferRequest:
+    """A request to "pair" with raw zeros, in that order."""
+    request = pb.ModelInferRequest(model_name="pair")
+    for name, count in rows.items():
+        add_input(request, name.rstrip("_"), count)
+    return request
+
+
+def add_input(request: pb.ModelInferRequest, name: str, rows: int = 1) -> None:
+    datatype, size = ("INT8", 1) if name == "b" else ("FP32", 4)
+    request.inputs.add(name=name, datatype=datatype, shape=[rows, 2])
+    request.raw_input_contents.append(bytes(rows * 2 * size))
+
+
+def wanting(*names: str) -> pb.ModelInferRequest:
+    request = pair(a=1, b=1)
+    for name in names:
+        request.outputs.add(name=name)
+    return request
+
+
+def one_typed() -> pb.ModelInferRequest:
+    """An input in contents, and the other without data."""
+    request = pair(a=1, b=1)
+    request.ClearField("raw_input_contents")
+    request.inputs[0].contents.fp32_contents.extend([1, 2])
+    return request
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (pair(a=1), ["missing 'b'", "got 1"]),
+        (pair(), ["missing 'a', 'b'", "got 0"]),
+        (pair(a=1, b=1, c=1), ["unknown input 'c'"]),
+        (pair(a=1, c=1), ["unknown input 'c'"]),
+        (pair(a=1, a_=1), ["'a' came 2 times"]),
+        (pair(a=1, b=1, b_=1), ["'b' came 2 times"]),
+        (pair(a=2, b=3), ["'b'", "3 rows", "2"]),
+        (wanting("a", "a"), ["output 'a'", "twice"]),
+        (wanting("a", "c"), ["no output 'c'"]),
+        (one_typed(), ["'b'", "no data"]),
+    ],
+)
+def test_bad_sets(channel: grpc.Channel, request_: pb.ModelInferRequest, words: list[str]) -> None:
+    code, message = error_of(channel, "ModelInfer", request_)
+    assert code == "INVALID_ARGUMENT", message
+    assert "'pair'" in message
+    assert all(word in message for word in words), message
+    assert len(rpc(channel, "ModelInfer", pair(b=2, a=2)).outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "datatype", "contents", "words"),
+    [
+        ("echo", "FP32", {"int_contents": [1, 2, 3, 4]}, ["fp32_contents", "int_contents"]),
+        ("echo", "FP32", {"fp32_contents": [1, 2, 3, 4], "fp64_contents": [1]}, ["fp32_contents", "fp64_contents"]),
+        ("echo", "FP32", {"fp32_contents": [1, 2, 3]}, ["4", "3"]),
+        ("echo", "FP32", {"fp32_contents": [1, 2, 3, 4, 5]}, ["4", "5"]),
+        ("echo", "FP32", {}, ["4", "0"]),
+        ("echo_bytes", "BYTES", {"bytes_contents": [b"a", b"b"]}, ["3", "2"]),
+        ("echo_half", "FP16", {"fp32_contents": [1, 2]}, ["FP16", "raw_input_contents"]),
+    ],
+)
+def test_bad_contents(
+    channel: grpc.Channel, model: str, datatype: str, contents: dict[str, Any], words: list[str]
+) -> None:
+    request = pb.ModelInferRequest(model_name=model)
+    columns = {"echo": 4, "echo_bytes": 3, "echo_half": 2}[model]
+    tensor = request.inputs.add(name="x", datatype=datatype, shape=[1, columns])
+    tensor.contents.SetInParent()
+    for field, values in contents.items():
+        getattr(tensor.contents, field).extend(values)
+    code, message = error_of(channel, "ModelInfer", request)
+    assert code == "INVALID_ARGUMENT"
+    assert all(word in message for word in words), message
+
+
+def test_empty_contents_beside_raw_data(channel: grpc.Channel) -> None:
+    request = infer_request("echo", x=ROW)
+    request.inputs[0].contents.SetInParent()
+    code, message = error_of(channel, "ModelInfer", request)
+    assert (code, "contents" in message) == ("INVALID_ARGUMENT", True)
 
 
 @pytest.mark.parametrize("raw", [b"\x05\x00\x00\x00abc", b"\x01\x00", b"", b"\x01\x00\x00\x00a" * 4])
@@ -119,6 +232,10 @@ def test_bytes_that_are_no_message(channel: grpc.Channel) -> None:
         ("sequence_id", "int64_param", 5, "UNIMPLEMENTED"),
         ("sequence_id", "bool_param", True, "INVALID_ARGUMENT"),
         ("sequence_start", "bool_param", True, "UNIMPLEMENTED"),
+        ("sequence_start", "int64_param", 1, "INVALID_ARGUMENT"),
+        ("sequence_end", "string_param", "yes", "INVALID_ARGUMENT"),
+        ("timeout", "double_param", 1.5, "INVALID_ARGUMENT"),
+        ("priority", "bool_param", True, "INVALID_ARGUMENT"),
     ],
 )
 def test_bad_parameters(channel: grpc.Channel, key: str, field: str, value: Any, code: str) -> None:

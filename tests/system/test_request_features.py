@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import tritonclient.grpc as tritonclient
 from oip import error_of, infer_request, outputs_of, rpc
 from own_backends import OWN_BACKENDS
 from running_server import RunningServer, wait_for, write_fake
@@ -70,6 +71,13 @@ class TestClassification:
             assert (output.datatype, list(output.shape)) == ("BYTES", [len(scores), 3])
             texts = outputs_of(response)["x"].tolist()
             assert texts[-1] == [b"9.000000:0:cat", b"8.000000:2", b"7.000000:1:dog"]
+
+    def test_tritonclient_asks_for_it(self, server: RunningServer) -> None:
+        tensor = tritonclient.InferInput("x", SCORES.shape, "FP32")
+        tensor.set_data_from_numpy(SCORES)
+        with tritonclient.InferenceServerClient(server.grpc) as client:
+            result = client.infer("classes", [tensor], outputs=[tritonclient.InferRequestedOutput("x", class_count=1)])
+        assert result.as_numpy("x").tolist() == [[b"3.000000:1:dog"], [b"9.000000:0:cat"]]
 
     def test_of_equals_the_first_comes_first(self, channel: grpc.Channel) -> None:
         response = rpc(channel, "ModelInfer", classes_of(infer_request("classes", x=SCORES[:1]), 3))

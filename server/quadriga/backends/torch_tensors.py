@@ -19,7 +19,7 @@ def to_array(torch: Any, tensor: Any) -> Array:  # noqa: ANN401 - the module, a 
     """An array over the memory of a tensor that is on the CPU."""
     array: Array
     if tensor.dtype == torch.bfloat16:
-        array = tensor.contiguous().view(torch.int16).numpy().view(numpy_dtype("BF16"))
+        array = tensor.view(torch.int16).numpy().view(numpy_dtype("BF16"))
     else:
         array = tensor.numpy()
     return array

@@ -26,13 +26,11 @@ def doubled(backend_name: str, path: Path, datatype: str) -> dict[str, Any]:
     memory = np.arange(1, 7).reshape(2, 3).astype(numpy_dtype(datatype)).tobytes()
     view = np.frombuffer(memory, numpy_dtype(datatype)).reshape(2, 3)
     (output,) = backend.infer([view])
-    empty = backend.infer([view[:0]])[0].shape if backend_name == "onnx" else (0, 3)
     return {
         "inputs": checks.tensors(spec.inputs),
         "outputs": checks.tensors(spec.outputs),
         "dtype": str(output.dtype),
         "values": output.astype(np.float64).tolist(),
-        "empty": list(empty),
     }
 
 

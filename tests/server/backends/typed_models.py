@@ -1,7 +1,7 @@
 """Models that try a backend's datatypes and its optional inputs, written with the real frameworks. Run as a script.
 
 `python typed_models.py BACKEND FOLDER` writes a model repository of one backend's models, for the system tests;
-`features.py` makes the same ones for the backends alone. Every model "half" and "bfloat" doubles its input.
+`features.py` makes the same ones for the backends alone. BACKEND_fp16 and BACKEND_bf16 double their input.
 """
 
 import sys
