@@ -21,11 +21,19 @@ from running_server import RunningServer, open_files, wait_for, write_fake
 
 from quadriga.config import ServerConfig
 from quadriga.metrics import make_registry
+from quadriga.model_version import ModelVersion
+from quadriga.plans import Plan
+from quadriga.scheduler import Scheduler
 from quadriga.server import Addresses, Server
+from quadriga.workers.slab import Slab
+from quadriga.workers.supervisor import Supervisor
+from quadriga.workers.worker import Worker
 from quadriga_proto import inference_pb2 as pb
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 FAKE = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]})
+#: Of each version there is one or more; a reference that is kept somewhere keeps all of them.
+OWN = (ModelVersion, Supervisor, Worker, Slab, Scheduler, Plan)
 #: How often models come and go; CONTRIBUTING.md says when to take more.
 CYCLES = int(os.environ.get("QUADRIGA_TEST_CYCLES", "40"))
 #: Of the pool of `asyncio.to_thread`.
@@ -114,6 +122,7 @@ class Cycle:
         assert control is not None
         metrics = generate_latest(make_registry(models, server._inference)).decode()
         return {
+            "objects": Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, OWN)),
             "descriptors": Counter(file.rstrip("0123456789[]") for file in open_files(os.getpid())),
             "processes": len(psutil.Process().children()),
             "threads": psutil.Process().num_threads(),

@@ -376,6 +376,22 @@ def test_files_and_configuration_that_come_with_a_load(explicit: Explicit) -> No
     assert [row[0] for row in explicit.index()] == ["loaded", "other"]  # what is on no disk is forgotten
 
 
+def test_a_saved_model_comes_as_the_files_of_its_folder(
+    start: Callable[..., RunningServer], demo_repository: Path, tmp_path: Path
+) -> None:
+    folder = demo_repository / "same_savedmodel" / "1"
+    files = {f"file:5/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert any("variables" in key for key in files)
+    server = start("--repository", str(tmp_path), "--model-control", "explicit")
+    with grpc.insecure_channel(server.grpc) as channel:
+        request = load_request("sent", config=text("{}"), **{key: content(data) for key, data in files.items()})
+        rpc(channel, "RepositoryModelLoad", request, timeout=120)
+        images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+        response = rpc(channel, "ModelInfer", infer_request("sent", image=images))
+    assert response.model_version == "5"
+    assert outputs_of(response)["scores"].shape == (2, 10)
+
+
 def test_a_configuration_alone_is_laid_over_the_models_folder_until_the_next_load(explicit: Explicit) -> None:
     def largest() -> int:
         config = rpc(explicit.channel, "ModelConfig", pb.ModelConfigRequest(name="loaded")).config
