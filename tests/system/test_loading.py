@@ -325,6 +325,24 @@ def test_a_stop_in_the_middle_of_loads_answers_their_callers_and_leaves_nothing(
     assert "Traceback" not in explicit.server.log
 
 
+def test_a_stop_while_an_unloaded_model_still_holds_a_request_leaves_nothing(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    explicit = Explicit(start, tmp_path, "--drain-seconds", "0.5")
+    write_fake(explicit.repository, "hanging", {"hang_on": 1})
+    with explicit.channel:
+        explicit.load("hanging")
+        request = infer_request("hanging", x=ROW).SerializeToString()
+        pending = method(explicit.channel, "ModelInfer").future(request, timeout=60)
+        in_flight = {"name": "quadriga_batches_in_flight", "model": "hanging"}
+        wait_for(lambda: explicit.server.metric(**in_flight) == 1, "the batch to hang")
+        explicit.unload("hanging")
+        explicit.load("hanging")
+        assert explicit.server.stop() == 0
+        assert pending.exception(10) is not None
+    assert "Traceback" not in explicit.server.log
+
+
 def test_watchers_of_a_models_health_see_it_come_and_go(explicit: Explicit) -> None:
     serving, unknown = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     stub = health_pb2_grpc.HealthStub(explicit.channel)
