@@ -1,6 +1,7 @@
 """The repository's rpcs without a server: what is refused at once, and what becomes of a task that fails."""
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -132,6 +133,29 @@ def test_the_index_of_a_repository_that_is_away_has_what_is_loaded(
         await asyncio.to_thread(repository.rename, tmp_path.with_name("away"))
         assert await service.index() == [("kept", "READY")]
         assert "the index has only what is loaded" in caplog.text
+        await service.service.close()
+
+    test()
+
+
+def test_models_whose_folders_are_gone_are_forgotten_by_the_next_load(repository: Path) -> None:
+    @in_a_loop
+    async def test() -> None:
+        service = Service(repository)
+        service.service.open()
+        (repository / "model" / "1" / "model.fake").unlink()
+        (repository / "model" / "model.toml").write_text("nonsense = 1")
+        code, message = await service.call("RepositoryModelLoad", LOAD)
+        assert (code, "'nonsense'" in message) == ("INVALID_ARGUMENT", True)
+        assert await service.index() == [("model", "UNAVAILABLE")]
+        await asyncio.to_thread(shutil.rmtree, repository / "model")
+        code, message = await service.call("RepositoryModelLoad", LOAD)
+        assert (code, "there is: nothing" in message) == ("INTERNAL", True)
+        assert await service.index() == []
+        assert service.models.names() == set()
+        await asyncio.to_thread(repository.rmdir)
+        code, message = await service.call("RepositoryModelLoad", LOAD)
+        assert (code, "cannot be read" in message) == ("INTERNAL", True)
         await service.service.close()
 
     test()
