@@ -76,8 +76,7 @@ class ExplicitControl:
             task.cancel()
 
     async def close(self) -> None:
-        """Ends; no file of an upload is left."""
-        self.stop()
+        """After `stop`: waits for the end of all that it gave up; no file of an upload is left."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for removal in self._removals:
             removal.cancel()

@@ -76,6 +76,7 @@ def test_a_draining_server_refuses(repository: Path, name: str) -> None:
         code, message = await service.call(name, RPCS[name])
         assert code == "UNAVAILABLE"
         assert "shutting down" in message
+        service.service.stop()
         await service.service.close()
 
     test()
@@ -116,6 +117,7 @@ def test_loads_wait_for_the_start_and_a_failure_that_nobody_foresaw_is_internal(
         assert (code, begun) == ("INTERNAL", ["model"])
         assert "a surprise" not in message
         assert "a surprise" in caplog.text
+        service.service.stop()
         await service.service.close()
 
     test()
@@ -133,6 +135,7 @@ def test_the_index_of_a_repository_that_is_away_has_what_is_loaded(
         await asyncio.to_thread(repository.rename, tmp_path.with_name("away"))
         assert await service.index() == [("kept", "READY")]
         assert "the index has only what is loaded" in caplog.text
+        service.service.stop()
         await service.service.close()
 
     test()
@@ -156,6 +159,7 @@ def test_models_whose_folders_are_gone_are_forgotten_by_the_next_load(repository
         await asyncio.to_thread(repository.rmdir)
         code, message = await service.call("RepositoryModelLoad", LOAD)
         assert (code, "cannot be read" in message) == ("INTERNAL", True)
+        service.service.stop()
         await service.service.close()
 
     test()
