@@ -4,16 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# KServe wants an older numpy than the frameworks.
+KSERVE := $(VENV)/kserve
 REPOSITORY := models/repository
 ARGS ?=
 # Options for pip, such as another index for CPU builds of torch.
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test check format proto bench clean
+.PHONY: help install models serve test fuzz test-clients check format proto bench clean
 
 help:  ## List the targets.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED)  ## Create .venv and install Quadriga with every backend and the developers' tools.
 
@@ -34,6 +36,17 @@ serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 test: models  ## Run every test.
 	$(BIN)/python -m pytest $(ARGS)
 
+fuzz: install  ## Send 100,000 damaged requests to each transport.
+	QUADRIGA_FUZZ_CASES=100000 $(BIN)/python -m pytest -o timeout=1800 tests/system/test_fuzz.py $(ARGS)
+
+test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server, from an environment of its own.
+	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py $(ARGS)
+
+$(KSERVE)/.installed: constraints.txt
+	@test -x $(KSERVE)/bin/python || $(PYTHON) -m venv $(KSERVE)
+	@$(KSERVE)/bin/python -m pip install --quiet $(PIP_ARGS) $(shell grep ^kserve== constraints.txt)
+	@touch $@
+
 check: install  ## Lint, format check, types, and the generated protobuf stubs against their source.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +60,7 @@ format: install  ## Let ruff mend formatting and imports.
 proto: install  ## Regenerate the protobuf stubs.
 	$(BIN)/python proto/generate.py
 
-bench: models  ## Measure: served beside bare, concurrency, open loop, big tensors, memory. ARGS="--only onnx" runs one.
+bench: models  ## Measure: served beside bare, concurrency, instances and more. ARGS="--only onnx" runs one.
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 clean:  ## Remove the environment and the demo models.

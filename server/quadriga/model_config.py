@@ -19,6 +19,10 @@ DEFAULT_MAX_BATCH_SIZE: Final = 16
 #: Requests waiting per model.
 DEFAULT_MAX_QUEUE_SIZE: Final = 1024
 
+#: Measured on two cores: networks of 0.1 MB answered 0.6 to 1.1 times as many requests with both as with one of them,
+#: MobileNetV2 (14 MB) 0.8 to 1.6 times, ResNet-50 (102 MB) 1.0 to 1.9 times. See benchmarks/BACKENDS.md.
+SMALL_MODEL_BYTES: Final = 4 << 20
+
 DeviceKind = Literal["auto", "cpu", "gpu"]
 VersionKind = Literal["latest", "all", "specific"]
 
@@ -276,14 +280,17 @@ class ModelConfig:
             message.parameters["threads"].string_value = str(self.threads)
 
 
-def default_threads(instances: int, cores: int) -> int:
-    """Threads of one inference where the config gives none: half the cores stay with the server and other models.
+def default_threads(instances: int, cores: int, model_bytes: int) -> int:
+    """Threads of one inference where the config gives none: the cores, divided among the instances.
+
+    A small network gains nothing by a second thread, and waits for it: half the cores are left to the server.
 
     Args:
         instances: Workers that run the model.
         cores: Of the machine.
+        model_bytes: Size of the model on disk.
     """
-    return max(1, cores // 2 // instances)
+    return max(1, (cores // 2 if model_bytes < SMALL_MODEL_BYTES else cores) // instances)
 
 
 def _data_type(tensor: TensorSpec) -> str:

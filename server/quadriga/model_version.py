@@ -19,7 +19,7 @@ from quadriga.backends.base import ModelSource
 from quadriga.counters import ModelCounters
 from quadriga.errors import ConfigError, ModelNotReady, RequestError
 from quadriga.model_config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
-from quadriga.repository import ModelFiles, ModelVersionFiles
+from quadriga.repository import ModelFiles, ModelVersionFiles, size_of
 from quadriga.requests import Batch
 from quadriga.responses import ResponseEncoder
 from quadriga.scheduler import Scheduler
@@ -191,7 +191,7 @@ class ModelVersion:
     def _loads(self) -> list[Load]:
         devices = [device for group in self.config.instance_groups for device in instance_devices(group)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = self.config.threads or default_threads(len(devices), cores)
+        threads = self.config.threads or default_threads(len(devices), cores, size_of(self.files.path))
         source = ModelSource(
             path=str(self.files.path),
             threads=threads,

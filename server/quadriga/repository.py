@@ -88,6 +88,12 @@ class ModelFiles:
         return self.output_labels.get(output, self.labels)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a model's file, or of all files in its folder; of what is not there, none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 class Place(NamedTuple):
     """Where a model lies.
 

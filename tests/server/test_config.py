@@ -11,6 +11,7 @@ from quadriga.errors import ConfigError
 from quadriga.model_config import (
     DEFAULT_MAX_BATCH_SIZE,
     DEFAULT_MAX_QUEUE_SIZE,
+    SMALL_MODEL_BYTES,
     BatchPolicy,
     InstanceGroup,
     ModelConfig,
@@ -253,7 +254,9 @@ class TestToMessage:
 
 
 @pytest.mark.parametrize(
-    ("instances", "cores", "threads"), [(1, 2, 1), (1, 16, 8), (4, 16, 2), (1, 1, 1), (64, 2, 1), (3, 16, 2)]
+    ("instances", "cores", "small", "large"),
+    [(1, 2, 1, 2), (1, 16, 8, 16), (4, 16, 2, 4), (1, 1, 1, 1), (64, 2, 1, 1), (3, 16, 2, 5)],
 )
-def test_default_threads(instances: int, cores: int, threads: int) -> None:
-    assert default_threads(instances, cores) == threads
+def test_default_threads(instances: int, cores: int, small: int, large: int) -> None:
+    assert default_threads(instances, cores, SMALL_MODEL_BYTES - 1) == small
+    assert default_threads(instances, cores, SMALL_MODEL_BYTES) == large

@@ -1,0 +1,128 @@
+"""Whatever bytes a client sends, it gets a response or a status that blames it, and the server and its workers go on.
+
+`QUADRIGA_FUZZ_CASES` is the number of cases on each transport; `make fuzz` takes 100,000.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from message_fuzz import Mutations, messages, valid_requests
+from oip import infer_request, method, outputs_of, rpc
+from running_server import RunningServer, write_fake
+
+from quadriga_proto import inference_pb2 as pb
+
+CASES = int(os.environ.get("QUADRIGA_FUZZ_CASES", "5000"))
+#: Of them, in each of two tests; hypothesis takes some milliseconds to make one.
+BY_STRUCTURE = CASES // 40
+SECONDS = 30.0
+UNDER_WAY = 64
+SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+UNARY = [rpc.name for rpc in SERVICE.methods if not rpc.client_streaming]
+#: Every other one says that something of ours went wrong.
+BLAME_THE_CLIENT = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.ALREADY_EXISTS,
+}
+
+
+@pytest.fixture(scope="module")
+def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    repository = tmp_path_factory.mktemp("fuzzed")
+    write_fake(repository, "echo")
+    write_fake(repository, "text", {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [-1]}]})
+    tensors = [
+        {"name": "x", "datatype": "INT64", "shape": [-1, -1]},
+        {"name": "y", "datatype": "UINT8", "shape": [-1]},
+    ]
+    write_fake(repository, "open", {"inputs": tensors, "batches": False})
+    running = start("--repository", str(repository))
+    workers = {process.pid for process in running.workers()}
+    yield running
+    with grpc.insecure_channel(running.grpc) as channel:
+        row = np.arange(4, dtype=np.float32).reshape(1, 4)
+        answer = outputs_of(rpc(channel, "ModelInfer", infer_request("echo", x=row)))
+        assert np.array_equal(answer["x"], row)
+    assert workers <= {process.pid for process in running.workers()}, "a worker died"
+    assert "Traceback" not in running.log
+    assert "bug" not in running.log
+
+
+def check(name: str, data: bytes, call: grpc.Call) -> str:
+    """How a call ended, which has to be with a response of its rpc or a status that blames the client."""
+    code = call.code()
+    if code is grpc.StatusCode.OK:
+        response_class = getattr(pb, SERVICE.methods_by_name[name].output_type.name)
+        response_class.FromString(call.result())  # type: ignore[attr-defined]
+    else:
+        assert code in BLAME_THE_CLIENT, f"{name} of {data!r}: {code} {call.details()}"
+        assert call.details(), f"{name} of {data!r}: {code} without a word"
+    return code.name
+
+
+def test_damaged_requests(server: RunningServer) -> None:
+    mutations = Mutations(1, valid_requests())
+    ends: Counter[str] = Counter()
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+        for first in range(0, CASES - 2 * BY_STRUCTURE, UNDER_WAY):
+            cases = [mutations.case(index) for index in range(first, first + UNDER_WAY)]
+            calls = [infer.future(case, timeout=SECONDS) for case in cases]
+            ends.update(check("ModelInfer", case, call) for case, call in zip(cases, calls, strict=True))
+    assert ends["OK"] > CASES // 100, f"nothing got through to the models: {ends}"
+    assert ends["INVALID_ARGUMENT"] > CASES // 10, ends
+
+
+def test_messages_of_any_structure_to_any_rpc(server: RunningServer) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        calls = {name: method(channel, name) for name in UNARY}
+
+        @settings(
+            max_examples=BY_STRUCTURE,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.data())
+        def send(data: st.DataObject) -> None:
+            name = data.draw(st.sampled_from(["ModelInfer"] * len(UNARY) + UNARY))
+            request = data.draw(messages(SERVICE.methods_by_name[name].input_type) | st.binary(max_size=60))
+            encoded = request if isinstance(request, bytes) else request.SerializeToString()
+            call = calls[name].future(encoded, timeout=SECONDS)
+            call.exception()
+            check(name, encoded, call)
+
+        send()
+
+
+def test_a_nearly_right_request_with_any_field_set(server: RunningServer) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+
+        @settings(
+            max_examples=BY_STRUCTURE,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.sampled_from(valid_requests()), messages(SERVICE.methods_by_name["ModelInfer"].input_type))
+        def send(valid: bytes, extra: pb.ModelInferRequest) -> None:
+            encoded = valid + extra.SerializeToString()
+            call = infer.future(encoded, timeout=SECONDS)
+            call.exception()
+            check("ModelInfer", encoded, call)
+
+        send()
