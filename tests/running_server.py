@@ -86,8 +86,7 @@ class RunningServer:
 
     def workers(self) -> list[psutil.Process]:
         """Its child processes that are alive."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in psutil.Process(self.process.pid).children(recursive=True) if is_alive(child)]
 
     def processes(self) -> list[psutil.Process]:
         """Every process with its mark that is alive: itself, its workers, and what either left behind."""

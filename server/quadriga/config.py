@@ -48,7 +48,7 @@ class ServerConfig:
         host: Address that both ports listen on.
         grpc_port: 0 takes a free one.
         http_port: 0 takes a free one.
-        model_control: Which models are served: all, following their files or not, or only `load_models`.
+        model_control: Which models are served: all, following their files or not, or those that are asked for.
         load_models: With explicit control, the models to load at the start; "*" is all of them.
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from quadriga.config import ServerConfig
-from quadriga.errors import ConfigError, LoadFailed, ModelMissing, RequestError
+from quadriga.errors import ConfigError, ModelMissing, RequestError
 from quadriga.fingerprint import Fingerprint, fingerprint
 from quadriga.load_parameters import LoadParameters
 from quadriga.registry import ModelRegistry
@@ -76,8 +76,7 @@ class ExplicitControl:
             task.cancel()
 
     async def close(self) -> None:
-        """Ends; no file of an upload is left."""
-        self.stop()
+        """After `stop`: waits for the end of all that it gave up; no file of an upload is left."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for removal in self._removals:
             removal.cancel()
@@ -104,15 +103,17 @@ class ExplicitControl:
 
     async def _load(self, name: str, given: LoadParameters) -> None:
         copy, on_disk = await self._copy(name, given)
-        for forgotten in self._models.unloaded().keys() - on_disk:
-            self._models.forget(forgotten)
+        for gone in self._models.names() - on_disk:
+            self._models.forget(gone)
+        if copy is None:
+            raise ModelMissing(f"model {name!r} is in no repository; there is: {', '.join(on_disk) or 'nothing'}")
         previous = self._copies.get(name)
         if given == NOTHING_GIVEN and copy == previous and self._serves(copy.model):
             log.info("model %s serves already, and nothing of it has changed", name)
             return
         try:
             replaced = await self._models.replace(copy.model)
-        except LoadFailed:
+        except Exception:
             self._remove(copy.upload)
             if name not in on_disk:
                 self._models.forget(name)
@@ -121,8 +122,8 @@ class ExplicitControl:
         if previous is not None:
             self._remove(previous.upload, replaced)
 
-    async def _copy(self, name: str, given: LoadParameters) -> tuple[Copy, Set[str]]:
-        """The model that a load means, and the names of all that are on disk."""
+    async def _copy(self, name: str, given: LoadParameters) -> tuple[Copy | None, Set[str]]:
+        """The model that a load means, None where it is missing; and the names of all that are on disk."""
         upload = None
         try:
             if given.files:
@@ -133,7 +134,7 @@ class ExplicitControl:
             raise RequestError(f"the files of model {name!r} cannot be written: {error.strerror}") from None
         except ConfigError as error:
             self._remove(upload)
-            raise LoadFailed(str(error)) from None
+            raise ModelMissing(str(error)) from None
 
     async def _unload(self, name: str) -> None:
         gone = self._models.withdraw(name)
@@ -146,8 +147,8 @@ class ExplicitControl:
         admitting = {version.version for version in self._models.all() if version.name == model.name and version.admits}
         return admitting == {files.version for files in model.versions}
 
-    def _read(self, name: str, given: LoadParameters, upload: Path | None) -> tuple[Copy, Set[str]]:
-        """The model that a load means, and the names of all that are on disk. Runs in a thread.
+    def _read(self, name: str, given: LoadParameters, upload: Path | None) -> tuple[Copy | None, Set[str]]:
+        """What `_copy` returns; runs in a thread.
 
         A name from a request is only compared with those that are found: it never makes a path.
         """
@@ -158,7 +159,7 @@ class ExplicitControl:
         elif name in found:
             model = read_model(name, found[name], given.config)
         else:
-            raise ModelMissing(f"model {name!r} is in no repository; there is: {', '.join(found) or 'nothing'}")
+            return None, found.keys()
         return Copy(model, fingerprint(model), upload), found.keys()
 
     def _remove(self, upload: Path | None, after: "asyncio.Task[None] | None" = None) -> None:

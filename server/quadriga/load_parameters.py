@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
+from quadriga.backends import BACKENDS
 from quadriga.config_file import parse_model_config
 from quadriga.errors import ConfigError, InvalidInput, shown
 from quadriga.model_config import ModelConfig
@@ -63,10 +64,7 @@ def read_load_parameters(name: str, parameters: Parameters) -> LoadParameters:
     for key, parameter in parameters.items():
         if key == CONFIG:
             _check_type(key, parameter, "string_param")
-            try:
-                config = parse_model_config(name, parameter.string_param)
-            except ConfigError as error:
-                raise InvalidInput(f"load parameter {CONFIG!r} of model {name!r}: {error}") from None
+            config = _config(name, parameter.string_param)
         elif key.startswith(FILE_PREFIX):
             _check_type(key, parameter, "bytes_param")
             files[_path(key)] = parameter.bytes_param
@@ -90,6 +88,17 @@ def check_unload_parameters(parameters: Parameters) -> None:
         if key != UNLOAD_DEPENDENTS:
             raise InvalidInput(f"unload parameter {shown(key)} is unknown; expected {UNLOAD_DEPENDENTS!r}")
         _check_type(key, parameter, "bool_param")
+
+
+def _config(name: str, text: str) -> ModelConfig:
+    try:
+        config = parse_model_config(name, text)
+        if config.backend is not None and config.backend not in BACKENDS:
+            # A class is imported: which ones may be is up to those who can write to the repository.
+            raise ConfigError(f"backend is {config.backend!r}; expected one of {', '.join(BACKENDS)} from a request")
+    except ConfigError as error:
+        raise InvalidInput(f"load parameter {CONFIG!r} of model {name!r}: {error}") from None
+    return config
 
 
 def _check_type(key: str, parameter: ModelRepositoryParameter, expected: str) -> None:

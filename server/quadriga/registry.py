@@ -94,6 +94,10 @@ class ModelRegistry:
         """Every version of every model, by name and number."""
         return [version for name in sorted(self._models) for version in self.versions(name)]
 
+    def names(self) -> set[str]:
+        """Every model that is known or remembered."""
+        return {*self._models, *self._broken, *self._unloaded}
+
     def unloaded(self) -> dict[str, tuple[int, ...]]:
         """The versions of models that were withdrawn, ascending, until they are loaded again or forgotten."""
         return dict(self._unloaded)

@@ -62,8 +62,7 @@ class RepositoryService:
             task.cancel()
 
     async def close(self) -> None:
-        """Ends; no task and no file is left."""
-        self.stop()
+        """After `stop`: waits for the end of all that it gave up. No task and no file is left."""
         await asyncio.gather(*self._indexing, return_exceptions=True)
         if self._control is not None:
             await self._control.close()

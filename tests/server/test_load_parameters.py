@@ -82,6 +82,16 @@ def test_an_unknown_parameter_or_a_wrong_type_is_named(
         read_load_parameters("m", {key: parameter})
 
 
+def test_a_request_names_no_class_to_import() -> None:
+    known = ModelRepositoryParameter(string_param='{"backend": "onnxruntime"}')
+    given = read_load_parameters("m", {"config": known})
+    assert given.config is not None
+    assert given.config.backend == "onnx"
+    own = ModelRepositoryParameter(string_param='{"backend": "my_package.mine:Backend"}')
+    with pytest.raises(InvalidInput, match=r"'my_package\.mine:Backend'; expected one of tensorflow"):
+        read_load_parameters("m", {"config": own})
+
+
 def test_an_unload_takes_one_parameter() -> None:
     check_unload_parameters({})
     check_unload_parameters({"unload_dependents": ModelRepositoryParameter(bool_param=True)})

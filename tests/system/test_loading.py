@@ -325,6 +325,24 @@ def test_a_stop_in_the_middle_of_loads_answers_their_callers_and_leaves_nothing(
     assert "Traceback" not in explicit.server.log
 
 
+def test_a_stop_while_an_unloaded_model_still_holds_a_request_leaves_nothing(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    explicit = Explicit(start, tmp_path, "--drain-seconds", "0.5")
+    write_fake(explicit.repository, "hanging", {"hang_on": 1})
+    with explicit.channel:
+        explicit.load("hanging")
+        request = infer_request("hanging", x=ROW).SerializeToString()
+        pending = method(explicit.channel, "ModelInfer").future(request, timeout=60)
+        in_flight = {"name": "quadriga_batches_in_flight", "model": "hanging"}
+        wait_for(lambda: explicit.server.metric(**in_flight) == 1, "the batch to hang")
+        explicit.unload("hanging")
+        explicit.load("hanging")
+        assert explicit.server.stop() == 0
+        assert pending.exception(10) is not None
+    assert "Traceback" not in explicit.server.log
+
+
 def test_watchers_of_a_models_health_see_it_come_and_go(explicit: Explicit) -> None:
     serving, unknown = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     stub = health_pb2_grpc.HealthStub(explicit.channel)
@@ -374,6 +392,22 @@ def test_files_and_configuration_that_come_with_a_load(explicit: Explicit) -> No
     missing = load_request("never", config=text("{}"), **{"file:9/weights": content("{}")})
     assert error_of(explicit.channel, "RepositoryModelLoad", missing)[0] == "INVALID_ARGUMENT"
     assert [row[0] for row in explicit.index()] == ["loaded", "other"]  # what is on no disk is forgotten
+
+
+def test_a_saved_model_comes_as_the_files_of_its_folder(
+    start: Callable[..., RunningServer], demo_repository: Path, tmp_path: Path
+) -> None:
+    folder = demo_repository / "same_savedmodel" / "1"
+    files = {f"file:5/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert any("variables" in key for key in files)
+    server = start("--repository", str(tmp_path), "--model-control", "explicit")
+    with grpc.insecure_channel(server.grpc) as channel:
+        request = load_request("sent", config=text("{}"), **{key: content(data) for key, data in files.items()})
+        rpc(channel, "RepositoryModelLoad", request, timeout=120)
+        images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+        response = rpc(channel, "ModelInfer", infer_request("sent", image=images))
+    assert response.model_version == "5"
+    assert outputs_of(response)["scores"].shape == (2, 10)
 
 
 def test_a_configuration_alone_is_laid_over_the_models_folder_until_the_next_load(explicit: Explicit) -> None:

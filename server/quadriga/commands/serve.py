@@ -33,7 +33,7 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option("--http-port", type=int, default=_DEFAULTS["http_port"], help="0 takes a free one.")
 @click.option(
     "--model-control", type=click.Choice(get_args(ModelControl)), default=_DEFAULTS["model_control"],
-    help="Whether models change after the start: never, as their files do, or only what --load-model names.",
+    help="Whether models change after the start: never, as their files do, or by request, beginning with --load-model.",
 )  # fmt: skip
 @click.option(
     "--load-model", "load_models", multiple=True, envvar="QUADRIGA_LOAD_MODEL",

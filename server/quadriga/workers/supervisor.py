@@ -115,9 +115,9 @@ class Supervisor(Generic[Work]):
         self._stopping = True
         for recovery in self._recoveries:
             recovery.cancel()
-        workers = self.workers
+        # They stay in the table until they have ended: whoever is cancelled here can be followed by another that waits.
+        await asyncio.gather(*self._recoveries, *(worker.stop() for worker in self.workers), return_exceptions=True)
         self._workers.clear()
-        await asyncio.gather(*self._recoveries, *(worker.stop() for worker in workers), return_exceptions=True)
         await self._lease.release()
 
     async def _boot(self, name: str, load: Load) -> Loaded:
