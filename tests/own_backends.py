@@ -67,6 +67,16 @@ class Gated(Held):
         return FakeBackend.infer(self, inputs)
 
 
+class HeldLoad(FakeBackend):
+    """Loads once there is a file "go" beside the model's."""
+
+    def load(self, source: ModelSource) -> ModelSpec:
+        """See `Backend.load`."""
+        while not source.file.with_name("go").exists():
+            threading.Event().wait(0.01)
+        return super().load(source)
+
+
 class Orphaning(FakeBackend):
     """Leaves a process behind that ends when it is killed, and holds all that the worker holds."""
 

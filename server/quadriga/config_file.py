@@ -84,8 +84,9 @@ def parse_model_config(name: str, text: str) -> ModelConfig:
         tables = json.loads(text, object_pairs_hook=_each_key_once)
         if not isinstance(tables, dict):
             raise ConfigError(f"is a JSON {type(tables).__name__}; expected an object")
+        json.dumps(tables, ensure_ascii=False).encode()  # half a surrogate pair, which JSON can write, upsets protobuf
         json_format.ParseDict(_with_parameters(tables), message, descriptor_pool=POOL)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of broken JSON, of half a character, of numbers without an end
         raise ConfigError(f"is not JSON: {error}") from None
     except json_format.ParseError as error:
         raise ConfigError(_explained(str(error))) from None

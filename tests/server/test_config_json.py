@@ -35,7 +35,9 @@ def test_a_json_text_says_what_a_file_says(tmp_path: Path) -> None:
         ('{"max_batch_size": -1}', "max_batch_size is -1"),
         ('{"input": [3]}', "input"),
         ('{"parameters": {"threads": []}}', "parameters.threads"),
-        ('{"name": "\\ud800"}', "name"),
+        ('{"name": "\\ud800"}', "is not JSON"),
+        ('{"version_policy": "\\ud800"}', "is not JSON"),
+        ('{"max_batch_size": ' + "9" * 5000 + "}", "is not JSON"),
     ],
 )
 def test_a_json_text_that_cannot_be_is_refused_in_one_line(text: str, words: str) -> None:

@@ -123,6 +123,46 @@ def test_loads_wait_for_the_start_and_a_failure_that_nobody_foresaw_is_internal(
     test()
 
 
+def test_what_is_asked_of_one_model_is_done_in_the_order_of_arrival_and_others_do_not_wait(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fake(repository, "other")
+
+    @in_a_loop
+    async def test() -> None:
+        service = Service(repository)
+        service.service.open()
+        done: list[str] = []
+        go = asyncio.Event()
+
+        async def nothing() -> None:
+            pass
+
+        async def replace(model: ModelFiles) -> "asyncio.Task[None]":
+            if model.name == "model":
+                await go.wait()
+            done.append(f"load {model.name}")
+            return asyncio.create_task(nothing())
+
+        def withdraw(name: str) -> "asyncio.Task[None]":
+            done.append(f"unload {name}")
+            return asyncio.create_task(nothing())
+
+        monkeypatch.setattr(service.models, "replace", replace)
+        monkeypatch.setattr(service.models, "withdraw", withdraw)
+        names = ("RepositoryModelLoad", "RepositoryModelUnload", "RepositoryModelUnload", "RepositoryModelLoad")
+        calls = [asyncio.create_task(service.call(name, RPCS[name])) for name in names]
+        assert (await service.call("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="other")))[0] == "OK"
+        assert done == ["load other"]
+        go.set()
+        assert [code for code, _ in await asyncio.gather(*calls)] == ["OK"] * 4
+        assert done[1:] == ["load model", "unload model", "unload model", "load model"]
+        service.service.stop()
+        await service.service.close()
+
+    test()
+
+
 def test_the_index_of_a_repository_that_is_away_has_what_is_loaded(
     repository: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

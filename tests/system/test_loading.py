@@ -279,27 +279,29 @@ def test_requests_in_hand_end_though_their_model_is_unloaded_and_loaded_again(ex
     wait_for(lambda: len(explicit.server.workers()) == 2, "the worker of the unloaded copy to end")
 
 
-def test_loads_of_one_model_take_turns_and_those_of_others_do_not_wait(explicit: Explicit) -> None:
-    for name in ("slow", "slower"):
-        write_fake(explicit.repository, name, {"load_ms": 1500})
+def test_a_load_does_not_wait_for_that_of_another_model(explicit: Explicit) -> None:
+    held = write_fake(explicit.repository, "held", config='backend = "own_backends:HeldLoad"')
     load, unload = method(explicit.channel, "RepositoryModelLoad"), method(explicit.channel, "RepositoryModelUnload")
-    slow = load_request("slow").SerializeToString()
-    calls = [load.future(slow), unload.future(slow), load.future(slow), load.future(slow)]
-    other = load.future(load_request("other").SerializeToString())
-    other.result(30)
-    assert not calls[0].done()
-    for call in calls:
+    request = load_request("held").SerializeToString()
+    first = load.future(request)
+    wait_for(lambda: ("held", "1", "LOADING", "loading") in explicit.index(), "the load to begin")
+    explicit.load("other")
+    behind = [unload.future(request), load.future(request)]  # in the order in which they arrive, whichever that is
+    assert not first.done()
+    (held / "1" / "go").touch()
+    for call in (first, *behind):
         call.result(30)
-    assert explicit.infer("slow") == "1"
-    assert explicit.server.log.count("slow/1 is ready") == 2  # the last load found nothing changed
+    explicit.load("held")
+    assert explicit.infer("held") == "1"
 
 
 def test_a_caller_that_goes_away_does_not_stop_its_load(explicit: Explicit) -> None:
-    write_fake(explicit.repository, "slow", {"load_ms": 500})
-    call = method(explicit.channel, "RepositoryModelLoad").future(load_request("slow").SerializeToString())
-    wait_for(lambda: ("slow", "1", "LOADING", "loading") in explicit.index(), "the load to begin")
+    held = write_fake(explicit.repository, "held", config='backend = "own_backends:HeldLoad"')
+    call = method(explicit.channel, "RepositoryModelLoad").future(load_request("held").SerializeToString())
+    wait_for(lambda: ("held", "1", "LOADING", "loading") in explicit.index(), "the load to begin")
     call.cancel()
-    wait_for(lambda: ("slow", "1", "READY", "") in explicit.index(), "the load to end")
+    (held / "1" / "go").touch()
+    wait_for(lambda: ("held", "1", "READY", "") in explicit.index(), "the load to end")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
