@@ -19,7 +19,7 @@ from quadriga.requests import Output, Request, Timings
 def test_a_response_that_cannot_be_delivered_tells_why(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], limit: int, code: str
 ) -> None:
-    monkeypatch.setattr("quadriga.scheduler.MAX_MESSAGE_BYTES", limit)
+    monkeypatch.setattr("quadriga.answers.MAX_MESSAGE_BYTES", limit)
 
     class Undeliverable(Caller):
         def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
