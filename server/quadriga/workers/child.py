@@ -26,7 +26,7 @@ _READ_BYTES: Final = 65_536
 #: How long a forked worker's status may come behind its end; it is lost with its template.
 _STATUS_SECONDS: Final = 2.0
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.child")
 Incoming = TypeVar("Incoming")
 
 

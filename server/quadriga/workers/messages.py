@@ -50,6 +50,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
         max_batch_size: Rows of the largest batch that will come; each size up to it is warmed up.
         warm_ups: Further inputs to be warmed up with.
         warm_up_folder: Of their files.
+        yields: Whether what serves is to run first meanwhile; false for a worker that replaces a dead one.
     """
 
     backend: str
@@ -58,6 +59,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     max_batch_size: int
     warm_ups: tuple[WarmUp, ...] = ()
     warm_up_folder: str = ""
+    yields: bool = False
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,13 +24,14 @@ from quadriga.backends.base import CPU, Backend, ModelLoadError
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
+from quadriga.workers.priority import yielding
 from quadriga.workers.slab import AttachedSlab
 from quadriga.workers.warm_up import run_warm_ups
 
 MAX_SLOTS: Final = 64
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.process")
 
 
 class RelayFormatter(logging.Formatter):
@@ -107,7 +109,8 @@ def serve(channel: Channel[ToWorker]) -> None:
         raise TypeError(f"expected Load first, got {type(load).__name__}")
     slab = AttachedSlab(descriptors)
     try:
-        backend, loaded = load_model(load)
+        with yielding() if load.yields else nullcontext():
+            backend, loaded = load_model(load)
     except ModelLoadError as error:
         channel.send(LoadFailed(str(error)))
         return

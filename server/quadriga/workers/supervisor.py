@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from quadriga.workers.messages import Load, Loaded
 from quadriga.workers.templates import Templates
 from quadriga.workers.worker import Assigned, BootFailure, Events, UnreadyWorker, Worker
 
-log = logging.getLogger("quadriga.supervisor")
+log = logging.getLogger("quadriga.workers.supervisor")
 Work = TypeVar("Work")
 
 FIRST_BACKOFF_SECONDS: Final = 0.5
@@ -99,7 +101,7 @@ class Supervisor(Generic[Work]):
         try:
             async with asyncio.TaskGroup() as boots:
                 tasks = [
-                    boots.create_task(self._boot(name, load))
+                    boots.create_task(self._boot(name, msgspec.structs.replace(load, yields=True)))
                     for name, load in zip(self._names, self._loads, strict=True)
                 ]
         except BaseExceptionGroup as failures:

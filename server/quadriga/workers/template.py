@@ -30,11 +30,12 @@ from quadriga.workers.messages import (
     ToTemplate,
     Useless,
 )
+from quadriga.workers.priority import yielding
 
 _FORK_DESCRIPTORS: Final = 2
 _PR_SET_NAME: Final = 15  # linux/prctl.h
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.template")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -84,7 +85,8 @@ class Template:
         try:
             backend = import_backend(message.backend)()
             backend.prepare(message.source)
-            backend.import_framework()
+            with yielding():
+                backend.import_framework()
         except Exception as error:
             self._give_up(f"{type(error).__name__}: {error}")
         if threads := _other_threads():

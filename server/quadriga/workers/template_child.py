@@ -31,7 +31,7 @@ PREPARE_SECONDS: Final = 10.0
 #: NumPy and SciPy bring an OpenBLAS each, which starts threads when it is imported; workers compute nothing with it.
 _WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.template_child")
 
 
 class Asked(NamedTuple):

@@ -19,11 +19,11 @@ from quadriga.workers.messages import Load
 from quadriga.workers.template_child import Template
 
 #: Those whose import is slow and leaves no thread running. ONNX Runtime's is neither.
-BACKENDS: Final = frozenset({"tensorflow", "keras", "torchscript"})
+TEMPLATE_BACKENDS: Final = frozenset({"tensorflow", "keras", "torchscript"})
 #: How long after workers have started a template is: it would take processor time from the next ones.
 QUIET_SECONDS: Final = 1.0
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.templates")
 
 
 class Key(NamedTuple):
@@ -109,7 +109,7 @@ class Templates:
         On a GPU they are not: drivers do not survive a fork, and which of a framework's calls wake them is not ours.
         """
         key = Key.of(load)
-        forks = self._enabled and sys.platform == "linux" and load.backend in BACKENDS and device == "cpu"
+        forks = self._enabled and sys.platform == "linux" and load.backend in TEMPLATE_BACKENDS and device == "cpu"
         if forks and key not in self._useless and key not in self._templates:
             self._wanted[key] = load
             self.look()

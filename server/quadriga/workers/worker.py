@@ -23,7 +23,7 @@ from quadriga.workers.slab import Slab, Slot, SlotState
 SLOTS: Final = 2
 STOP_SECONDS: Final = 5.0
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.workers.worker")
 Work = TypeVar("Work")
 
 
@@ -268,17 +268,16 @@ class Worker(Generic[Work]):
         if self._gone:
             return
         self._disconnect()
-        held = list(self._assigned)
-        self._assigned.clear()
 
         async def report() -> None:
             how = "died"
             try:
                 how = await self._process.ended(kill=True)
             finally:
-                # Whatever went wrong above: the batches that it held have callers who wait.
+                # Whatever went wrong above: the batches that it held have callers who wait. Until now they were in hand
+                # here, and a drain has waited for them.
                 log.warning("%s died: %s%s", self.name, how, self._process.last_words())
-                self._events.lost(self, how, held)
+                self._events.lost(self, how, self.abandon())
 
         self._reporting = asyncio.create_task(report())
 

@@ -1,0 +1,48 @@
+"""A worker's share of the processors while it loads: less than that of the models that serve. Runs in workers.
+
+Importing a framework and warming up take whole cores for seconds. On Linux a process may make itself nicer at any time,
+but take that back only where it is allowed to: by CAP_SYS_NICE, or by a limit, RLIMIT_NICE, of 20 or more (`ulimit -e
+20`). Where it is not, the worker loads at the usual priority.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+#: A tenth of the weight of a process of the usual niceness, 0.
+NICENESS: Final = 10
+#: RLIMIT_NICE that lets a process return to niceness 0; see getrlimit(2).
+_NEEDED_LIMIT: Final = 20
+_CAP_SYS_NICE: Final = 23  # linux/capability.h
+_TASKS: Final = Path("/proc/self/task")
+
+
+@contextmanager
+def yielding() -> Iterator[None]:
+    """While the context lasts, lets others run first, if that can be undone; in threads that are started too."""
+    if not _may_return():
+        yield
+        return
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, max(usual, NICENESS))
+    try:
+        yield
+    finally:
+        # Niceness belongs to threads, which inherit it: the frameworks' pools have been started meanwhile.
+        for task in _TASKS.iterdir():
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, int(task.name), usual)
+
+
+def _may_return() -> bool:
+    if sys.platform != "linux":
+        return False
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= _NEEDED_LIMIT:
+        return True
+    lines = Path("/proc/self/status").read_text().splitlines()
+    effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) >> _CAP_SYS_NICE & 1)
