@@ -36,7 +36,7 @@ serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 test: models  ## Run every test.
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: install  ## Send 100,000 damaged requests to each transport.
+fuzz: install  ## Send 100,000 damaged requests to each transport, and as many on a stream.
 	QUADRIGA_FUZZ_CASES=100000 $(BIN)/python -m pytest -o timeout=1800 tests/system/test_fuzz.py $(ARGS)
 
 test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server, from an environment of its own.

@@ -5,8 +5,8 @@ import re
 from typing import Final
 
 from quadriga_client.errors import InputError, Metadata
+from quadriga_proto.conventions import AUTHORIZATION_KEY
 
-AUTHORIZATION_KEY: Final = "authorization"
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 

@@ -4,6 +4,12 @@ from typing import Final
 
 #: The largest message that gRPC can carry, in bytes; both ends allow it, both ways.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
+#: Metadata that carries a bearer token.
+AUTHORIZATION_KEY: Final = "authorization"
+#: Parameter of a load: a ModelConfig as JSON, in the place of the model's own.
+LOAD_CONFIG: Final = "config"
+#: What a load's other parameters start with, before "<version>/<name>": each is a file of the model.
+LOAD_FILE_PREFIX: Final = "file:"
 #: Request parameter (bool) that asks for the server's own timings in the response's parameters, as
 #: "quadriga_queue_ns" and so on; servers that do not know it leave it alone.
 TIMINGS_PARAMETER: Final = "quadriga_timings"

@@ -11,9 +11,9 @@ from typing import Final
 from quadriga.config import GROUPS, Group, ServerConfig
 from quadriga.errors import AccessDenied, RequestError, Unauthenticated
 from quadriga.tokens import TokenFile
+from quadriga_proto.conventions import AUTHORIZATION_KEY
 
-#: Metadata that carries the token, and the scheme before it.
-AUTHORIZATION_KEY: Final = "authorization"
+#: Before the token.
 _SCHEME: Final = "bearer"
 
 _METHODS: Final[dict[str, Group]] = {

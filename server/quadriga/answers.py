@@ -12,7 +12,7 @@ from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
-log = logging.getLogger("quadriga.scheduler")
+log = logging.getLogger("quadriga.answers")
 
 
 class Answers:

@@ -17,6 +17,8 @@ from quadriga_proto.codec import join_elements, numpy_dtype
 RANKED: Final = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP32", "FP64")
 #: Elements of a row, at most.
 MOST_ELEMENTS: Final = 1_000_000
+#: Classes of all rows together, at most. Each takes two microseconds, in which the server does nothing else.
+MOST_CLASSES: Final = 50_000
 
 _Row = npt.NDArray[Any]
 
@@ -35,7 +37,7 @@ def classify(
         labels: Class names in index order; indices beyond have none.
 
     Raises:
-        InvalidInput: A row has more than `MOST_ELEMENTS`.
+        InvalidInput: A row has more than `MOST_ELEMENTS`, or there are more than `MOST_CLASSES`.
     """
     values = np.frombuffer(raw, numpy_dtype(datatype))
     rows = values.reshape(shape[0] if batches else 1, -1) if values.size else values.reshape(_empty(shape, batches))
@@ -43,6 +45,10 @@ def classify(
     if elements > MOST_ELEMENTS:
         raise InvalidInput(too_large(elements))
     count = min(count, elements)
+    if len(rows) * count > MOST_CLASSES:
+        raise InvalidInput(
+            f"classification: {count} classes of each of {len(rows)} rows; expected at most {MOST_CLASSES} together"
+        )
     texts = [_text(row[index], index, labels) for row in rows for index in _top(row, count).tolist()]
     return ((len(rows), count) if batches else (count,)), join_elements(texts)
 

@@ -134,6 +134,11 @@ class ServerConfig:
         return self.tls_certificate is not None
 
     @property
+    def files_there(self) -> list[Path]:
+        """Those of `files` that exist now."""
+        return [file for file in self.files if file.exists()]
+
+    @property
     def only_on_grpcio(self) -> str:
         """The first setting in force that the native transport does not have; empty where it has all."""
         grpcio_alone = {

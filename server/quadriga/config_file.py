@@ -65,10 +65,7 @@ def load_model_config(directory: Path, name: str) -> ModelConfig:
         raise ConfigError(f"{directory}: both {TOML_FILE} and {PBTXT_FILE} are there; keep one of them")
     path = found[0]
     try:
-        message = _read(path)
-        if message.name not in ("", name):
-            raise ConfigError(f"name is {message.name!r}; expected the folder's name, {name!r}, or none")
-        return _from_message(name, message)
+        return _from_message(name, _read(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
@@ -90,8 +87,6 @@ def parse_model_config(name: str, text: str) -> ModelConfig:
         raise ConfigError(f"is not JSON: {error}") from None
     except json_format.ParseError as error:
         raise ConfigError(_explained(str(error))) from None
-    if message.name not in ("", name):
-        raise ConfigError(f"name is {message.name!r}; expected {name!r}, or none")
     return _from_message(name, message)
 
 
@@ -157,6 +152,8 @@ def _explained(problem: str) -> str:
 
 
 def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
+    if message.name not in ("", name):
+        raise ConfigError(f"name is {message.name!r}; expected {name!r}, or none")
     parameters = {key: value.string_value for key, value in message.parameters.items()}
     threads = parameters.pop("threads", None)
     return ModelConfig(

@@ -10,10 +10,11 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final, NamedTuple
 
-_MICROSECOND: Final = 1_000
+from quadriga.units import MICROSECOND_NS
+
 #: Upper bounds for durations from 10 us, what one assembly takes, to 10 s, what a large CNN on a CPU may.
 DURATION_BOUNDS_NS: Final = tuple(
-    microseconds * _MICROSECOND
+    microseconds * MICROSECOND_NS
     for microseconds in (
         10, 20, 50, 100, 150, 200, 300, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000,
         30_000, 50_000, 75_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,

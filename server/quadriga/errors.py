@@ -134,7 +134,7 @@ class LoadingIsOff(RequestError):
 
 
 class Overloaded(RequestError):
-    """The model's queue is full; the same request may succeed later."""
+    """A queue is full; the same request may succeed later."""
 
     code, reason = "UNAVAILABLE", "overloaded"
 
@@ -155,6 +155,9 @@ class ShuttingDown(RequestError):
     """The server has stopped taking new requests."""
 
     code, reason = "UNAVAILABLE", "shutting_down"
+
+    def __init__(self, message: str = "the server is shutting down and takes no new requests") -> None:
+        super().__init__(message)
 
 
 class WorkerLost(RequestError):

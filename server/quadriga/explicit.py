@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from quadriga.config import ServerConfig
-from quadriga.errors import ConfigError, ModelMissing, RequestError
+from quadriga.errors import ConfigError, ModelMissing, Overloaded, RequestError
 from quadriga.fingerprint import Fingerprint, fingerprint
 from quadriga.load_parameters import LoadParameters
 from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, places, read_folder, read_model
 from quadriga.uploads import Uploads, remove_abandoned, remove_folder, write_files
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 log = logging.getLogger("quadriga.explicit")
 Result = TypeVar("Result")
 
 NOTHING_GIVEN: Final = LoadParameters()
+#: Loads and unloads that are under way or wait for their turn, at most.
+MOST_ASKED: Final = 256
+#: Bytes of files that those may hold together; one load may always come.
+MOST_BYTES: Final = MAX_MESSAGE_BYTES
 
 
 class Copy(NamedTuple):
@@ -51,6 +56,7 @@ class ExplicitControl:
         self._opened = asyncio.Event()
         self._last: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
         self._removals: set[asyncio.Task[None]] = set()
         remove_abandoned()
 
@@ -63,11 +69,24 @@ class ExplicitControl:
 
         The task raises:
             RequestError: The model is missing or cannot be loaded; what served before goes on.
+
+        Raises:
+            Overloaded: Too much waits to be loaded; callers who have gone away count, since their loads go on.
         """
-        return self._in_turn(name, lambda: self._load(name, given))
+        size = sum(map(len, given.files.values()))
+        if size and self._bytes and self._bytes + size > MOST_BYTES:
+            raise Overloaded(f"{self._bytes} bytes of models wait to be loaded; wait for those, and load this one then")
+        task = self._in_turn(name, lambda: self._load(name, given))
+        self._bytes += size
+        task.add_done_callback(lambda _: self._release(size))
+        return task
 
     def unload(self, name: str) -> "asyncio.Task[None]":
-        """Takes a model out of service, if it is there; ends when no new request is taken."""
+        """Takes a model out of service, if it is there; ends when no new request is taken.
+
+        Raises:
+            Overloaded: Too much is under way.
+        """
         return self._in_turn(name, lambda: self._unload(name))
 
     def stop(self) -> None:
@@ -83,7 +102,12 @@ class ExplicitControl:
         await asyncio.gather(*self._removals, return_exceptions=True)
         await asyncio.to_thread(self._uploads.close)
 
+    def _release(self, size: int) -> None:
+        self._bytes -= size
+
     def _in_turn(self, name: str, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        if len(self._tasks) >= MOST_ASKED:
+            raise Overloaded(f"{MOST_ASKED} loads and unloads are under way; wait for their end")
         task = asyncio.create_task(self._after(self._last.get(name), work), name=f"control of {name}")
         self._last[name] = task
         self._tasks.add(task)
@@ -144,7 +168,7 @@ class ExplicitControl:
             self._remove(copy.upload, gone)
 
     def _serves(self, model: ModelFiles) -> bool:
-        admitting = {version.version for version in self._models.all() if version.name == model.name and version.admits}
+        admitting = {version.version for version in self._models.of(model.name) if version.admits}
         return admitting == {files.version for files in model.versions}
 
     def _read(self, name: str, given: LoadParameters, upload: Path | None) -> tuple[Copy | None, Set[str]]:
@@ -152,7 +176,7 @@ class ExplicitControl:
 
         A name from a request is only compared with those that are found: it never makes a path.
         """
-        found = places(self._config.repositories, [file for file in self._config.files if file.exists()])
+        found = places(self._config.repositories, self._config.files_there)
         if upload is not None:
             write_files(upload, given.files)
             model = read_folder(name, upload, given.config)

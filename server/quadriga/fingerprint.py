@@ -1,4 +1,4 @@
-"""Whether a model on disk has changed since it was looked at. Server process, in a thread."""
+"""Whether a model on disk has changed since it was looked at. Server process."""
 
 import stat
 from collections.abc import Iterator

@@ -1,20 +1,32 @@
 """Checks of settings that the server's and the models' configuration share. Pure; runs in the server process."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
 from quadriga.errors import ConfigError
 
+#: Smallest and largest value of a number, both inclusive; beyond is a slip of the pen, not a wish.
+Limits = tuple[int, int]
 
-def check_range(key: str, value: int, limits: tuple[int, int]) -> None:
-    """Makes sure that a number lies within its limits, both inclusive.
+
+def check_range(key: str, value: int, limits: Limits) -> None:
+    """Makes sure that a number lies within its limits.
 
     Raises:
-        ConfigError: It does not; beyond is a slip of the pen, not a wish.
+        ConfigError: It does not.
     """
     low, high = limits
     if not low <= value <= high:
         raise ConfigError(f"{key} is {value}; expected {low} to {high}")
+
+
+def check_limits(key: str, value: int, limits: Mapping[str, Limits]) -> None:
+    """Makes sure that a number lies within the limits of its key.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    check_range(key, value, limits[key])
 
 
 def check_choice(key: str, value: str, choices: Collection[str]) -> None:

@@ -14,17 +14,19 @@ from quadriga.config_file import parse_model_config
 from quadriga.errors import ConfigError, InvalidInput, shown
 from quadriga.model_config import ModelConfig
 from quadriga.repository import MOST_VERSION_DIGITS
+from quadriga_proto.conventions import LOAD_CONFIG, LOAD_FILE_PREFIX
 from quadriga_proto.inference_pb2 import ModelRepositoryParameter
 
-CONFIG: Final = "config"
-FILE_PREFIX: Final = "file:"
 UNLOAD_DEPENDENTS: Final = "unload_dependents"
 #: What a file system takes, in bytes: one name, and a whole path with ours before it.
 _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 1024
 _VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{MOST_VERSION_DIGITS - 1}}}", re.ASCII)
 
-Parameters = Mapping[str, ModelRepositoryParameter]
+GivenParameters = Mapping[str, ModelRepositoryParameter]
+
+#: Parameters of backends by which files are written and read again, wherever they point to.
+_ON_DISK_ALONE: Final = frozenset({"tensorrt_cache"})
 
 
 class LoadParameters(NamedTuple):
@@ -53,7 +55,7 @@ def check_model_name(name: str) -> None:
         raise InvalidInput(f"model name {shown(name)} is none; expected up to {_LONGEST_NAME} printable bytes")
 
 
-def read_load_parameters(name: str, parameters: Parameters) -> LoadParameters:
+def read_load_parameters(name: str, parameters: GivenParameters) -> LoadParameters:
     """The parameters of a load of the model `name`.
 
     Raises:
@@ -62,23 +64,26 @@ def read_load_parameters(name: str, parameters: Parameters) -> LoadParameters:
     config: ModelConfig | None = None
     files: dict[PurePosixPath, bytes] = {}
     for key, parameter in parameters.items():
-        if key == CONFIG:
+        if key == LOAD_CONFIG:
             _check_type(key, parameter, "string_param")
             config = _config(name, parameter.string_param)
-        elif key.startswith(FILE_PREFIX):
+        elif key.startswith(LOAD_FILE_PREFIX):
             _check_type(key, parameter, "bytes_param")
             files[_path(key)] = parameter.bytes_param
         else:
             raise InvalidInput(
-                f"load parameter {shown(key)} is unknown; expected {CONFIG!r} or '{FILE_PREFIX}<version>/<name>'"
+                f"load parameter {shown(key)} is unknown; "
+                f"expected {LOAD_CONFIG!r} or '{LOAD_FILE_PREFIX}<version>/<name>'"
             )
     if files and config is None:
-        raise InvalidInput(f"the files of model {name!r} came without {CONFIG!r}; a model made of files needs both")
+        raise InvalidInput(
+            f"the files of model {name!r} came without {LOAD_CONFIG!r}; a model made of files needs both"
+        )
     _check_no_file_is_a_folder(files)
     return LoadParameters(config, files)
 
 
-def check_unload_parameters(parameters: Parameters) -> None:
+def check_unload_parameters(parameters: GivenParameters) -> None:
     """Makes sure that an unload is given at most `unload_dependents`, without effect: there are no ensembles.
 
     Raises:
@@ -96,8 +101,10 @@ def _config(name: str, text: str) -> ModelConfig:
         if config.backend is not None and config.backend not in BACKENDS:
             # A class is imported: which ones may be is up to those who can write to the repository.
             raise ConfigError(f"backend is {config.backend!r}; expected one of {', '.join(BACKENDS)} from a request")
+        for key in _ON_DISK_ALONE & config.parameters.keys():
+            raise ConfigError(f"parameters.{key} names a folder of the server's; expected none from a request")
     except ConfigError as error:
-        raise InvalidInput(f"load parameter {CONFIG!r} of model {name!r}: {error}") from None
+        raise InvalidInput(f"load parameter {LOAD_CONFIG!r} of model {name!r}: {error}") from None
     return config
 
 
@@ -109,11 +116,11 @@ def _check_type(key: str, parameter: ModelRepositoryParameter, expected: str) ->
 
 def _path(key: str) -> PurePosixPath:
     """The path that a file's key names: a version, and one or more names below it."""
-    text = key.removeprefix(FILE_PREFIX)
+    text = key.removeprefix(LOAD_FILE_PREFIX)
     version, *names = text.split("/")
     if not _VERSION.fullmatch(version) or not names:
         raise InvalidInput(
-            f"load parameter {shown(key)} is no file of a version; expected '{FILE_PREFIX}<version>/<name>', "
+            f"load parameter {shown(key)} is no file of a version; expected '{LOAD_FILE_PREFIX}<version>/<name>', "
             "the version a positive integer"
         )
     for name in names:
@@ -130,4 +137,6 @@ def _check_no_file_is_a_folder(files: Iterable[PurePosixPath]) -> None:
     paths = set(files)
     for path in paths:
         if folder := paths.intersection(path.parents):
-            raise InvalidInput(f"'{FILE_PREFIX}{folder.pop()}' is a file, and a folder of '{FILE_PREFIX}{path}'")
+            raise InvalidInput(
+                f"'{LOAD_FILE_PREFIX}{folder.pop()}' is a file, and a folder of '{LOAD_FILE_PREFIX}{path}'"
+            )

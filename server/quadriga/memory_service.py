@@ -5,8 +5,6 @@ Memory of a GPU can be opened only by a process that holds the GPU's driver, and
 
 from collections.abc import Mapping
 
-from google.protobuf.message import Message
-
 from quadriga.client_memory import ClientMemory, refuse_unless_on
 from quadriga.errors import Unsupported
 from quadriga.transports import Handler
@@ -27,9 +25,9 @@ class MemoryService:
             "SystemSharedMemoryStatus": unary(pb.SystemSharedMemoryStatusRequest, self.status),
             "SystemSharedMemoryRegister": unary(pb.SystemSharedMemoryRegisterRequest, self.register),
             "SystemSharedMemoryUnregister": unary(pb.SystemSharedMemoryUnregisterRequest, self.unregister),
-            "CudaSharedMemoryStatus": unary(pb.CudaSharedMemoryStatusRequest, _no_cuda),
-            "CudaSharedMemoryRegister": unary(pb.CudaSharedMemoryRegisterRequest, _no_cuda),
-            "CudaSharedMemoryUnregister": unary(pb.CudaSharedMemoryUnregisterRequest, _no_cuda),
+            "CudaSharedMemoryStatus": unary(pb.CudaSharedMemoryStatusRequest, self.cuda_status),
+            "CudaSharedMemoryRegister": unary(pb.CudaSharedMemoryRegisterRequest, self.cuda_register),
+            "CudaSharedMemoryUnregister": unary(pb.CudaSharedMemoryUnregisterRequest, self.cuda_unregister),
         }
 
     def status(self, request: pb.SystemSharedMemoryStatusRequest) -> pb.SystemSharedMemoryStatusResponse:
@@ -52,6 +50,15 @@ class MemoryService:
         refuse_unless_on(self._memory).unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
+    def cuda_status(self, request: pb.CudaSharedMemoryStatusRequest) -> pb.CudaSharedMemoryStatusResponse:
+        """None is registered, as none can be."""
+        return pb.CudaSharedMemoryStatusResponse()
 
-def _no_cuda(request: Message) -> Message:
-    raise Unsupported("CUDA shared memory: the server process does not use a GPU; send tensors in the messages")
+    def cuda_register(self, request: pb.CudaSharedMemoryRegisterRequest) -> pb.CudaSharedMemoryRegisterResponse:
+        """Refuses."""
+        raise Unsupported("CUDA shared memory: the server process does not use a GPU; send tensors in the messages")
+
+    def cuda_unregister(self, request: pb.CudaSharedMemoryUnregisterRequest) -> pb.CudaSharedMemoryUnregisterResponse:
+        """Nothing is there to unregister, which is no error: clients clear both kinds of memory before they use one."""
+        refuse_unless_on(self._memory)
+        return pb.CudaSharedMemoryUnregisterResponse()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from quadriga.errors import ConfigError
-from quadriga.limits import check_choice, check_inside, check_range
+from quadriga.limits import Limits, check_choice, check_inside, check_limits
 from quadriga.queue_policy import BatchPolicy, DynamicBatching
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga.warm_up import WarmUp, WarmUpInput
@@ -25,8 +25,7 @@ SMALL_MODEL_BYTES: Final = 4 << 20
 DeviceKind = Literal["auto", "cpu", "gpu"]
 VersionKind = Literal["latest", "all", "specific"]
 
-#: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
-_LIMITS: Final[dict[str, tuple[int, int]]] = {
+_LIMITS: Final[dict[str, Limits]] = {
     "max_batch_size": (0, 65_536),
     "instance_group.count": (1, 256),
     "instance_group.gpus": (0, 255),
@@ -34,10 +33,6 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "version_policy.latest.num_versions": (1, 2**31 - 1),
     "version_policy.specific.versions": (1, 2**63 - 1),
 }
-
-
-def _check_limits(key: str, value: int) -> None:
-    check_range(key, value, _LIMITS[key])
 
 
 def _check_tensors(key: str, tensors: tuple[TensorSpec, ...]) -> None:
@@ -72,9 +67,9 @@ class InstanceGroup:
 
     def __post_init__(self) -> None:
         check_choice("instance_group.kind", self.kind, get_args(DeviceKind))
-        _check_limits("instance_group.count", self.count)
+        check_limits("instance_group.count", self.count, _LIMITS)
         for index in self.gpus:
-            _check_limits("instance_group.gpus", index)
+            check_limits("instance_group.gpus", index, _LIMITS)
         if len(set(self.gpus)) != len(self.gpus):
             raise ConfigError(f"instance_group.gpus is {list(self.gpus)}; expected each GPU once")
         if self.gpus and self.kind == "cpu":
@@ -99,9 +94,9 @@ class VersionPolicy:
 
     def __post_init__(self) -> None:
         check_choice("version_policy", self.kind, get_args(VersionKind))
-        _check_limits("version_policy.latest.num_versions", self.count)
+        check_limits("version_policy.latest.num_versions", self.count, _LIMITS)
         for version in self.versions:
-            _check_limits("version_policy.specific.versions", version)
+            check_limits("version_policy.specific.versions", version, _LIMITS)
         if bool(self.versions) != (self.kind == "specific"):
             raise ConfigError(
                 f"version_policy.specific.versions is {list(self.versions)} and the policy is {self.kind!r}; "
@@ -157,12 +152,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.max_batch_size is not None:
-            _check_limits("max_batch_size", self.max_batch_size)
+            check_limits("max_batch_size", self.max_batch_size, _LIMITS)
             self.batching.check_preferred(self.max_batch_size)
             for warm_up in self.warm_ups:
                 _check_rows(warm_up, self.max_batch_size)
         if self.threads is not None:
-            _check_limits("parameters.threads", self.threads)
+            check_limits("parameters.threads", self.threads, _LIMITS)
         if not self.instance_groups:
             raise ConfigError("instance_group is empty; expected at least one group")
         _check_tensors("input", self.inputs)

@@ -33,7 +33,7 @@ from quadriga.workers.supervisor import Lifecycle, Supervisor
 from quadriga.workers.templates import Templates
 from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
 
-log = logging.getLogger("quadriga.registry")
+log = logging.getLogger("quadriga.model_version")
 
 #: The reason of a version that was unloaded, as RepositoryIndex gives it.
 UNLOADED: Final = "unloaded"
@@ -68,7 +68,7 @@ class ModelVersion:
         scheduler: Takes requests.
         device: What its workers run on.
         load_ns: Importing the framework and loading the file, of the slowest worker.
-        warm_up_ns: Running every batch size once.
+        warm_up_ns: Running every batch size once, and what `model_warmup` gives.
     """
 
     spec: ModelSpec

@@ -7,8 +7,8 @@ microsecond, where parsing and checking cost twenty, and the tensor is looked at
 out of the message.
 
 Learned are only requests without an id, with one input in raw contents of a datatype with a fixed size, and only after
-a second look:
-the head with other bytes behind it is parsed, and has to give those bytes as the tensor and all else unchanged.
+a second look: the head with other bytes behind it is parsed, and has to give those bytes as the tensor and all else
+unchanged.
 """
 
 from collections.abc import Hashable

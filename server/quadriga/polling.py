@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.fingerprint import Fingerprint, fingerprint
-from quadriga.model_version import ModelVersion, State
+from quadriga.model_version import State
 from quadriga.registry import ModelRegistry
 from quadriga.repository import ModelFiles, scan
 
@@ -56,19 +56,15 @@ class Poller:
             await self._retire_versions(model)
         for name in gone:
             log.info("gone from disk: %s", name)
-            await self._models.unload(self._versions(name), self._config.drain_seconds)
+            await self._models.unload(self._models.of(name), self._config.drain_seconds)
             self._models.forget(name)
 
     def _scan(self) -> Snapshot:
-        files = [file for file in self._config.files if file.exists()]
-        return _snapshot(scan(self._config.repositories, files))
-
-    def _versions(self, name: str) -> list[ModelVersion]:
-        return [version for version in self._models.all() if version.name == name]
+        return _snapshot(scan(self._config.repositories, self._config.files_there))
 
     async def _retire_versions(self, model: ModelFiles) -> None:
         wanted = {files.version for files in model.versions}
-        versions = self._versions(model.name)
+        versions = self._models.of(model.name)
         surplus = [version for version in versions if version.version not in wanted]
         if surplus and any(version.state is State.READY for version in versions if version.version in wanted):
             await self._models.unload(surplus, self._config.drain_seconds)

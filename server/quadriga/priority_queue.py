@@ -15,10 +15,10 @@ from typing import Final, Generic, NamedTuple
 
 from quadriga.batching import BatchQueue, E
 from quadriga.queue_policy import BatchPolicy
+from quadriga.units import MICROSECOND_NS
 
 #: The level of every request where a model has none.
 ONLY_LEVEL: Final = 0
-_MICROSECOND_NS: Final = 1_000
 
 
 class _Level(NamedTuple, Generic[E]):
@@ -103,9 +103,9 @@ class PriorityQueue(BatchQueue[E]):
 
 def make_queue(policy: BatchPolicy) -> BatchQueue[E]:
     """The queue that a policy asks for: one line where that is enough, since it is faster."""
-    delay_ns = policy.max_queue_delay_us * _MICROSECOND_NS
+    delay_ns = policy.max_queue_delay_us * MICROSECOND_NS
     if policy.one_line:
         return BatchQueue(policy.max_batch_size, delay_ns, policy.preferred_batch_sizes)
     levels = range(1, policy.priority_levels + 1) or (ONLY_LEVEL,)
-    postpone_after_ns = [policy.queue_of(level).postpone_after_us * _MICROSECOND_NS for level in levels]
+    postpone_after_ns = [policy.queue_of(level).postpone_after_us * MICROSECOND_NS for level in levels]
     return PriorityQueue(policy.max_batch_size, delay_ns, policy.preferred_batch_sizes, postpone_after_ns)

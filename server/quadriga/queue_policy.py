@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from quadriga.errors import ConfigError
-from quadriga.limits import check_choice, check_range
+from quadriga.limits import Limits, check_choice, check_limits, check_range
+from quadriga.units import MICROSECOND_NS
 from quadriga_proto.model_config_pb2 import ModelDynamicBatching, ModelQueuePolicy
 
 #: Requests waiting per model, or per priority level where it has several.
@@ -16,19 +17,12 @@ DEFAULT_MAX_QUEUE_SIZE: Final = 1024
 
 TimeoutAction = Literal["reject", "delay"]
 
-_MICROSECOND_NS: Final = 1_000
-
-#: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
-_LIMITS: Final[dict[str, tuple[int, int]]] = {
+_LIMITS: Final[dict[str, Limits]] = {
     "max_queue_delay_microseconds": (0, 60_000_000),
     "max_queue_size": (1, 1_000_000),
     "default_timeout_microseconds": (0, 86_400_000_000),
     "priority_levels": (0, 256),
 }
-
-
-def _check_limits(key: str, value: int) -> None:
-    check_range(key, value, _LIMITS[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +45,8 @@ class QueuePolicy:
 
     def __post_init__(self) -> None:
         check_choice("timeout_action", self.timeout_action, get_args(TimeoutAction))
-        _check_limits("default_timeout_microseconds", self.default_timeout_us)
-        _check_limits("max_queue_size", self.max_queue_size)
+        check_limits("default_timeout_microseconds", self.default_timeout_us, _LIMITS)
+        check_limits("max_queue_size", self.max_queue_size, _LIMITS)
 
     @property
     def reject_after_us(self) -> int:
@@ -91,8 +85,8 @@ class DynamicBatching:
     level_queues: Mapping[int, QueuePolicy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_limits("max_queue_delay_microseconds", self.max_queue_delay_us)
-        _check_limits("priority_levels", self.priority_levels)
+        check_limits("max_queue_delay_microseconds", self.max_queue_delay_us, _LIMITS)
+        check_limits("priority_levels", self.priority_levels, _LIMITS)
         if self.priority_levels:
             check_range("default_priority_level", self.default_priority_level, (1, self.priority_levels))
         elif self.default_priority_level or self.level_queues:
@@ -179,7 +173,7 @@ class BatchPolicy(DynamicBatching):
         """What becomes of new requests, by their `priority` parameter; those beyond the end are treated like 0."""
         levels = [self.level_of(priority) for priority in range(self.priority_levels + 1)]
         return [
-            Admission(level, queue.max_queue_size, queue.reject_after_us * _MICROSECOND_NS)
+            Admission(level, queue.max_queue_size, queue.reject_after_us * MICROSECOND_NS)
             for level, queue in [(level, self.queue_of(level)) for level in levels]
         ]
 

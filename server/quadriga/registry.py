@@ -90,6 +90,10 @@ class ModelRegistry:
         """
         return [version for _, version in sorted(self._versions(name).items())]
 
+    def of(self, name: str) -> list[ModelVersion]:
+        """All versions of a model; none where no such model is known."""
+        return list(self._models.get(name, {}).values())
+
     def all(self) -> list[ModelVersion]:
         """Every version of every model, by name and number."""
         return [version for name in sorted(self._models) for version in self.versions(name)]
@@ -133,7 +137,7 @@ class ModelRegistry:
             raise LoadFailed(f"model {model.name!r} cannot be loaded: {self._note_broken(model)}")
         config = model.config
         fresh = [ModelVersion(model, files, config, self._templates, self._changed) for files in model.versions]
-        old = [version for version in self._of(model.name) if version.loaded and version.state is not State.UNLOADING]
+        old = [version for version in self.of(model.name) if version.loaded and version.state is not State.UNLOADING]
         if old:
             self._apart.update(fresh)
         else:
@@ -157,7 +161,7 @@ class ModelRegistry:
             When the requests in hand have ended, and it has gone.
         """
         self._broken.pop(name, None)
-        return self._retire([version for version in self._of(name) if version.state is not State.UNLOADING], name)
+        return self._retire([version for version in self.of(name) if version.state is not State.UNLOADING], name)
 
     async def unload(self, versions: Sequence[ModelVersion], drain_seconds: float) -> None:
         """Unloads versions side by side and forgets them."""
@@ -182,7 +186,7 @@ class ModelRegistry:
         """Drops what is remembered of a model whose files are gone and of which nothing is loaded."""
         self._broken.pop(name, None)
         self._unloaded.pop(name, None)
-        if all(version.state is State.UNAVAILABLE and not version.loaded for version in self._of(name)):
+        if all(version.state is State.UNAVAILABLE and not version.loaded for version in self.of(name)):
             for version in list(self._models.pop(name, {}).values()):
                 self._changed(version)
 
@@ -244,9 +248,6 @@ class ModelRegistry:
                 self._ready[name, str(number)] = version
                 self._ready[name, ""] = version
 
-    def _of(self, name: str) -> list[ModelVersion]:
-        return list(self._models.get(name, {}).values())
-
     def _versions(self, name: str) -> dict[int, ModelVersion]:
         if versions := self._models.get(name):
             return versions
@@ -260,14 +261,14 @@ class ModelRegistry:
     def _ready_by_number(self, name: str, version: str) -> ModelVersion:
         """`ready` where the texts alone did not tell: "01" is version 1."""
         if self.draining:
-            raise ShuttingDown("the server is shutting down and takes no new requests")
+            raise ShuttingDown()
         found = self.find(name, version)
         if (ready := self._ready.get((name, found.version_text))) is not None:
             return ready
         text = f"model {name!r} version {found.version} is {found.state}: {found.reason}"
         if not version and not any(
             sibling.state is State.LOADING or (sibling.loaded and sibling.state is not State.UNLOADING)
-            for sibling in self._of(name)
+            for sibling in self.of(name)
         ):
             raise NoVersionAvailable(f"{text}; no other version is available")
         raise ModelNotReady(text)

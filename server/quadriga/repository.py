@@ -36,7 +36,7 @@ MOST_VERSION_DIGITS: Final = 18
 _VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{MOST_VERSION_DIGITS - 1}}}", re.ASCII)
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger("quadriga.repository")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a model lies.
 
     Attributes:
@@ -108,22 +108,22 @@ class Place(NamedTuple):
     single: bool
 
 
-def places(repositories: Sequence[Path], files: Sequence[Path] = ()) -> dict[str, list[Place]]:
+def places(repositories: Sequence[Path], files: Sequence[Path] = ()) -> dict[str, list[Location]]:
     """Where the models of the repositories and the single files lie, by name. Nothing is read yet.
 
     Raises:
         ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
     """
-    found: dict[str, list[Place]] = {}
+    found: dict[str, list[Location]] = {}
     for file in files:
-        found.setdefault(single_file(file).name, []).append(Place(Path(os.path.abspath(file)), single=True))
+        found.setdefault(single_file(file).name, []).append(Location(Path(os.path.abspath(file)), single=True))
     for repository in {repository.resolve(): repository for repository in repositories}.values():
         try:
             folders = _folders(repository)
         except OSError as error:
             raise ConfigError(f"model repository {repository} cannot be read: {error.strerror}") from None
         for folder in folders:
-            found.setdefault(folder.name, []).append(Place(folder, single=False))
+            found.setdefault(folder.name, []).append(Location(folder, single=False))
     return {name: found[name] for name in sorted(found)}
 
 
@@ -136,7 +136,7 @@ def scan(repositories: Sequence[Path], files: Sequence[Path] = ()) -> list[Model
     return [read_model(name, found) for name, found in places(repositories, files).items()]
 
 
-def read_model(name: str, found: Sequence[Place], config: ModelConfig | None = None) -> ModelFiles:
+def read_model(name: str, found: Sequence[Location], config: ModelConfig | None = None) -> ModelFiles:
     """The model that lies at `found`, with `config` in place of its own configuration where one is given.
 
     Raises:
@@ -154,7 +154,7 @@ def read_model(name: str, found: Sequence[Place], config: ModelConfig | None = N
     return replace(model, config=config, versions=versions)
 
 
-def ambiguity(name: str, found: Sequence[Place]) -> str:
+def ambiguity(name: str, found: Sequence[Location]) -> str:
     """Why a name that is there more than once cannot be served."""
     where = " and ".join(str(place.path) for place in found)
     count, others = ("two", "one") if len(found) == 2 else (str(len(found)), "all but one")
@@ -266,12 +266,12 @@ def _versions(directory: Path) -> list[int]:
 
 @cache
 def _warn_unprintable(folder: Path) -> None:
-    _log.warning("%a is ignored: its name is not printable UTF-8", str(folder))
+    log.warning("%a is ignored: its name is not printable UTF-8", str(folder))
 
 
 @cache  # repositories are scanned again and again when they are polled
 def _warn_ignored(folder: Path) -> None:
-    _log.warning("%s is ignored: a version's folder is called 1, 2 and so on, without leading zeros", folder)
+    log.warning("%s is ignored: a version's folder is called 1, 2 and so on, without leading zeros", folder)
 
 
 def _version(folder: Path, number: int, config: ModelConfig) -> ModelVersionFiles:

@@ -9,21 +9,23 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from quadriga.config import ServerConfig
-from quadriga.errors import ConfigError, InvalidInput, LoadingIsOff, RequestError, ShuttingDown, Unsupported
+from quadriga.errors import ConfigError, LoadingIsOff, RequestError, ShuttingDown, Unsupported
 from quadriga.explicit import ExplicitControl
 from quadriga.load_parameters import check_model_name, check_unload_parameters, read_load_parameters
 from quadriga.model_version import UNLOADED, State
 from quadriga.registry import ModelRegistry
-from quadriga.repository import Place, ambiguity, places
-from quadriga.service import fail
+from quadriga.repository import Location, ambiguity, places
 from quadriga.transports import Call, Handler
+from quadriga.unary import fail, parse
 from quadriga_proto import inference_pb2 as pb
 
-log = logging.getLogger("quadriga.repository")
-Request = TypeVar("Request", pb.RepositoryIndexRequest, pb.RepositoryModelLoadRequest, pb.RepositoryModelUnloadRequest)
+log = logging.getLogger("quadriga.repository_service")
+RequestMessage = TypeVar(
+    "RequestMessage", pb.RepositoryIndexRequest, pb.RepositoryModelLoadRequest, pb.RepositoryModelUnloadRequest
+)
 Row = pb.RepositoryIndexResponse.ModelIndex
 
 
@@ -98,17 +100,17 @@ class RepositoryService:
 
     def _handler(
         self,
-        request_class: type[Request],
+        request_class: type[RequestMessage],
         response_class: type[Message],
-        begin: Callable[[Request], "asyncio.Task[Any]"],
+        begin: Callable[[RequestMessage], "asyncio.Task[Any]"],
     ) -> Handler:
         """A handler that begins the task of a call, which ends the call."""
 
         def handle(call: Call) -> None:
             try:
                 if self._models.draining:
-                    raise ShuttingDown("the server is shutting down and takes no new requests")
-                request = _parse(call.request, request_class)
+                    raise ShuttingDown()
+                request = parse(call.request, request_class)
                 if request.repository_name:
                     raise Unsupported("'repository_name': all repositories are one index here; leave it empty")
                 task = begin(request)
@@ -144,20 +146,13 @@ class RepositoryService:
             rows = [row for row in rows if row.state == State.READY]
         return pb.RepositoryIndexResponse(models=rows)
 
-    def _places(self) -> dict[str, list[Place]]:
-        return places(self._config.repositories, [file for file in self._config.files if file.exists()])
+    def _places(self) -> dict[str, list[Location]]:
+        return places(self._config.repositories, self._config.files_there)
 
 
-def _not_loaded(name: str, found: list[Place]) -> Row:
+def _not_loaded(name: str, found: list[Location]) -> Row:
     """The row of a model that was never loaded: its name alone, unless it is there more than once."""
     return Row(name=name) if len(found) == 1 else Row(name=name, state=State.UNAVAILABLE, reason=ambiguity(name, found))
-
-
-def _parse(data: bytes, request_class: type[Request]) -> Request:
-    try:
-        return request_class.FromString(data)
-    except DecodeError as error:
-        raise InvalidInput(f"the bytes received are not a {request_class.__name__}: {error}") from None
 
 
 def _answer(call: Call, response_class: type[Message], task: "asyncio.Task[Message | None]") -> None:

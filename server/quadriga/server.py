@@ -152,7 +152,7 @@ class Server:
 
     def _on_change(self, version: ModelVersion) -> None:
         """Follows a version's state: in the health of its model, and in what is remembered of requests to it."""
-        siblings = [sibling for sibling in self.models.all() if sibling.name == version.name]
+        siblings = self.models.of(version.name)
         if siblings:
             self._health.set(version.name, serving=any(sibling.state is State.READY for sibling in siblings))
         else:

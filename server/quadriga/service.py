@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from quadriga.client_memory import ClientMemory
 from quadriga.counters import ModelCounters
 from quadriga.deliveries import DeliveringEncoder
-from quadriga.errors import InvalidInput, Overloaded, RequestError
+from quadriga.errors import RequestError
 from quadriga.model_version import ModelVersion
 from quadriga.parameters import Parameters, read_parameters
 from quadriga.plans import Plan, PlanMemory
@@ -21,13 +19,10 @@ from quadriga.registry import ModelRegistry
 from quadriga.requested_outputs import RequestedOutputs
 from quadriga.requests import Output, Request, Timings
 from quadriga.transports import Call
-from quadriga_proto.conventions import PUSHBACK_TRAILER
+from quadriga.unary import fail, parse
+from quadriga.units import MICROSECOND_NS
 from quadriga_proto.inference_pb2 import ModelInferRequest
 
-_OVERLOAD_PUSHBACK: Final = {PUSHBACK_TRAILER: "50"}
-#: Of a status message, in bytes; the rest is cut off.
-LONGEST_MESSAGE: Final = 2_000
-_MICROSECOND_NS: Final = 1_000
 NO_PARAMETERS: Final = Parameters()
 
 
@@ -70,7 +65,7 @@ class InferenceService:
         known = self._plans.find(encoded)
         if known is not None and self._models.ready(known[0].model_name, known[0].model_version) is known[0].model:
             return known[0], known[1:]
-        request = parse(encoded)
+        request = parse(encoded, ModelInferRequest)
         model = self._models.ready(request.model_name, request.model_version)
         inputs = model.validator.inputs(request, self._memory)
         outputs = model.outputs.read(request, self._memory)
@@ -95,7 +90,7 @@ class InferenceService:
     ) -> None:
         expires_ns = call.expires_ns
         if plan.parameters.timeout_us:
-            expires_ns = earliest(expires_ns, arrived_ns + plan.parameters.timeout_us * _MICROSECOND_NS)
+            expires_ns = earliest(expires_ns, arrived_ns + plan.parameters.timeout_us * MICROSECOND_NS)
         caller = InferCaller(call, plan)
         request = Request(caller, data, plan.shapes, plan.key, plan.rows, arrived_ns, expires_ns)
         plan.model.scheduler.submit(request, plan.parameters.priority)
@@ -103,7 +98,7 @@ class InferenceService:
     def _refused_of(self, encoded: bytes) -> Counter[tuple[str, str]]:
         """Where to count a refusal: at the model that the request means, if it is known."""
         try:
-            request = parse(encoded)
+            request = parse(encoded, ModelInferRequest)
             return self._models.find(request.model_name, request.model_version).counters.refused
         except RequestError:
             return self.refused
@@ -136,28 +131,6 @@ class InferCaller:
 
 def _delivering(model: ModelVersion, outputs: RequestedOutputs) -> DeliveringEncoder:
     return DeliveringEncoder(model.name, model.version_text, model.spec, model.labels, outputs.deliveries)
-
-
-def parse(data: bytes) -> ModelInferRequest:
-    """The request message.
-
-    Raises:
-        InvalidInput: The bytes are no such message.
-    """
-    try:
-        return ModelInferRequest.FromString(data)
-    except DecodeError as error:
-        raise InvalidInput(f"the {len(data)} bytes received are not a ModelInferRequest: {error}") from None
-
-
-def fail(call: Call, error: RequestError) -> None:
-    """Ends a call with an error's status."""
-    trailers = _OVERLOAD_PUSHBACK if isinstance(error, Overloaded) else None
-    # Clients refuse trailing metadata of more than 8 to 16 KiB, and gRPC writes three bytes for each one beyond ASCII.
-    message = str(error).encode(errors="replace")
-    if len(message) > LONGEST_MESSAGE:
-        message = message[:LONGEST_MESSAGE] + b" ... (cut off)"
-    call.fail(error.code, message.decode(errors="ignore"), trailers)
 
 
 def earliest(first: int, second: int) -> int:

@@ -5,7 +5,6 @@ on a stream is put around the encoded response, whose fields protobuf lets stand
 `inference.proto`. A transport reads messages while the stream is not `full`, and sends what `next_response` gives.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,10 +12,8 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from quadriga.responses import varint
-from quadriga.transports import Handler, Status
+from quadriga.transports import Handler, Status, handle
 from quadriga_proto.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
-
-log = logging.getLogger("quadriga.streaming")
 
 #: What one stream may have in hand, requests that wait and answers that are not sent yet: as many as fill a large
 #: model's queue, or few large ones. Beyond, messages stay in the connection, whose flow control holds the client back.
@@ -124,11 +121,7 @@ class InferStream:
         call = StreamCall(self, message)
         self._calls.append(call)
         self._bytes += call.size
-        try:
-            self._infer(call)
-        except Exception:
-            log.exception("a handler failed; this is a bug")
-            call.fail("INTERNAL", "internal error; the server's log has more")
+        handle(self._infer, call)
 
     def next_response(self) -> bytes | None:
         """See `transports.Stream`."""

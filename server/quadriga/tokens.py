@@ -1,6 +1,7 @@
 """The file of bearer tokens: one token a line, read anew when the file changes. Server process.
 
-Tokens are kept as SHA-256 digests and compared in constant time, and nothing of one is logged or told.
+The server keeps tokens as SHA-256 digests and compares them in constant time; a command sends the first one. Nothing of
+a token is logged or told.
 """
 
 import hmac
@@ -34,7 +35,7 @@ class TokenFile:
         """
         self._path = path
         self._files = WatchedFiles((path,), clock)
-        self._digests = read_digests(path)
+        self._digests = _digests(read_tokens(path))
 
     def admits(self, token: str) -> bool:
         """Whether a token is one of the file's. All of them are compared, whichever matches."""
@@ -45,15 +46,15 @@ class TokenFile:
 
     def _reload(self) -> None:
         try:
-            self._digests = read_digests(self._path)
+            self._digests = _digests(read_tokens(self._path))
         except ConfigError as error:
             log.error("the tokens read before stay valid: %s", error)
         else:
             log.info("read %d tokens from %s", len(self._digests), self._path)
 
 
-def read_digests(path: Path) -> tuple[bytes, ...]:
-    """The SHA-256 digests of a file's tokens; blank lines and those that start with # are skipped.
+def read_tokens(path: Path) -> list[str]:
+    """A file's tokens, of which there is at least one; blank lines and those that start with # are skipped.
 
     Raises:
         ConfigError: The file cannot be read, or holds no token, or something else; names the line and never shows it.
@@ -65,7 +66,7 @@ def read_digests(path: Path) -> tuple[bytes, ...]:
         raise ConfigError(f"token file {path} cannot be read: {error.strerror or error}") from None
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"token file {path} has more than {_MOST_BYTES} bytes; expected one token a line")
-    digests = []
+    tokens = []
     for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
         token = line.strip()
         if not token or token.startswith("#"):
@@ -74,7 +75,11 @@ def read_digests(path: Path) -> tuple[bytes, ...]:
             raise ConfigError(
                 f"token file {path}: line {number} is no token; expected letters, digits and -._~+/ alone, then ="
             )
-        digests.append(sha256(token.encode()).digest())
-    if not digests:
+        tokens.append(token)
+    if not tokens:
         raise ConfigError(f"token file {path} holds no token; write one a line")
-    return tuple(digests)
+    return tokens
+
+
+def _digests(tokens: list[str]) -> tuple[bytes, ...]:
+    return tuple(sha256(token.encode()).digest() for token in tokens)

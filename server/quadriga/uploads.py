@@ -40,14 +40,28 @@ class Uploads:
         Raises:
             OSError: The machine is short of disk, inodes or descriptors.
         """
-        if self._root is None:
-            root = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._root = root
+        while self._root is None:
+            self._take_root()
         folder = self._root / str(next(self._numbers))
         folder.mkdir()
         return folder
+
+    def _take_root(self) -> None:
+        """Makes the server's folder; without effect where another server that starts took it for an abandoned one."""
+        root = Path(tempfile.mkdtemp(prefix=PREFIX))
+        lock = -1
+        try:
+            lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                self._root, self._lock = root, lock
+                return
+        except OSError:
+            shutil.rmtree(root, ignore_errors=True)
+            raise
+        finally:
+            if self._root is None and lock >= 0:
+                os.close(lock)
 
     def close(self) -> None:
         """Removes every upload; in a thread or, at the server's end, anywhere."""

@@ -8,16 +8,15 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from quadriga.errors import ConfigError
-from quadriga.limits import check_choice, check_inside, check_range
+from quadriga.limits import Limits, check_choice, check_inside, check_range
 
 #: In a model's folder, where the files of `WarmUpInput.file` lie.
 WARM_UP_FOLDER: Final = "warmup"
 
 Content = Literal["zeros", "random", "file"]
 
-#: Smallest and largest value of a number; beyond is a slip of the pen, not a wish.
-_BATCH_SIZES: Final = (1, 65_536)
-_COUNTS: Final = (1, 100_000)
+_BATCH_SIZES: Final[Limits] = (1, 65_536)
+_COUNTS: Final[Limits] = (1, 100_000)
 
 
 class WarmUpInput(msgspec.Struct, frozen=True, kw_only=True):

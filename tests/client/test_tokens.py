@@ -69,7 +69,7 @@ def test_commands_send_the_first_token_of_their_file(classifier: Any, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot be read"), (b"# none\n", "holds no token"), (b"\xff\xfe", "is not text")]
+    ("content", "message"), [(None, "cannot be read"), (b"# none\n", "holds no token"), (b"\xff\xfe", "is no token")]
 )
 def test_a_file_without_a_token_is_one_line(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "tokens"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quadriga.classification import MOST_ELEMENTS, RANKED, classify
+from quadriga.classification import MOST_CLASSES, MOST_ELEMENTS, RANKED, classify
 from quadriga.errors import InvalidInput
 from quadriga_proto.codec import numpy_dtype, split_elements, to_raw
 
@@ -86,3 +86,9 @@ def test_a_row_that_is_too_long_is_refused() -> None:
     with pytest.raises(InvalidInput, match=f"of 1000001 elements; expected at most {MOST_ELEMENTS}"):
         classes(np.zeros((1, MOST_ELEMENTS + 1)), 1, datatype="INT8")
     assert classes(np.zeros((2, MOST_ELEMENTS)), 1, datatype="INT8")[0] == (2, 1)
+
+
+def test_more_classes_than_the_server_has_time_for_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=f"25001 classes of each of 2 rows; expected at most {MOST_CLASSES}"):
+        classes(np.zeros((2, 30_000)), 25_001, datatype="INT8")
+    assert classes(np.zeros((2, 30_000)), 25_000, datatype="INT8")[0] == (2, 25_000)

@@ -8,24 +8,20 @@ from typing import Any
 
 import pytest
 
-from quadriga import client_memory
 from quadriga.client_memory import MOST_REGIONS, ClientMemory, place_of
 from quadriga.errors import InvalidInput, RegionExists, RegionNotFound, RegionUnusable, RequestError, Unsupported
 from quadriga_proto.inference_pb2 import InferParameter
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands for /dev/shm; "file" has the bytes 0 to 99."""
-    folder = tmp_path / "shm"
-    folder.mkdir()
-    monkeypatch.setattr(client_memory, "FOLDER", folder)
-    (folder / "file").write_bytes(bytes(range(100)))
-    return folder
+def file(file: Path) -> Path:
+    file.write_bytes(bytes(range(100)))
+    return file
 
 
 @pytest.fixture
-def memory(folder: Path) -> ClientMemory:
+def memory(file: Path) -> ClientMemory:
+    """Without a region."""
     return ClientMemory()
 
 
@@ -85,17 +81,17 @@ class TestRegistration:
         assert caught.value.code == "INTERNAL"
 
     @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
-    def test_what_is_no_regular_file(self, memory: ClientMemory, folder: Path, make: Callable[[Path], Any]) -> None:
-        make(folder / "other")
+    def test_what_is_no_regular_file(self, memory: ClientMemory, shm: Path, make: Callable[[Path], Any]) -> None:
+        make(shm / "other")
         before = descriptors()
         with pytest.raises(RegionUnusable, match=r"'/other' (cannot be opened|is no regular file)"):
             memory.register("r", "/other", 0, 1)
         assert descriptors() == before
 
-    def test_a_link_is_not_followed(self, memory: ClientMemory, folder: Path) -> None:
-        outside = folder.parent / "secret"
+    def test_a_link_is_not_followed(self, memory: ClientMemory, shm: Path) -> None:
+        outside = shm.parent / "secret"
         outside.write_bytes(bytes(100))
-        (folder / "link").symlink_to(outside)
+        (shm / "link").symlink_to(outside)
         with pytest.raises(RegionUnusable, match="'/link' cannot be opened"):
             memory.register("r", "/link", 0, 1)
 
@@ -148,19 +144,19 @@ class TestUnregistration:
 
 
 class TestPlaces:
-    def test_bytes_are_read_and_written_where_they_are(self, memory: ClientMemory, folder: Path) -> None:
+    def test_bytes_are_read_and_written_where_they_are(self, memory: ClientMemory, file: Path) -> None:
         memory.register("r", "/file", 10, 50)
         assert memory.place("x", "r", 5, 4).read() == bytes(range(15, 19))
         memory.place("x", "r", 5, 4).write(memoryview(b"ABC"))
-        content = (folder / "file").read_bytes()
+        content = file.read_bytes()
         assert content[13:20] == b"\x0d\x0eABC\x12\x13"
         assert len(content) == 100
 
-    def test_what_was_read_does_not_change_any_more(self, memory: ClientMemory, folder: Path) -> None:
+    def test_what_was_read_does_not_change_any_more(self, memory: ClientMemory, file: Path) -> None:
         memory.register("r", "/file", 0, 100)
         data = memory.place("x", "r", 0, 3).read()
-        with (folder / "file").open("r+b") as file:
-            file.write(b"\xff" * 3)
+        with file.open("r+b") as opened:
+            opened.write(b"\xff" * 3)
         assert data == b"\x00\x01\x02"
 
     @pytest.mark.parametrize(
@@ -175,15 +171,15 @@ class TestPlaces:
         memory.register("r", "/file", 0, 50)
         assert memory.place("x", "r", 49, 0).read() == b""
 
-    def test_a_file_that_was_shortened(self, memory: ClientMemory, folder: Path) -> None:
+    def test_a_file_that_was_shortened(self, memory: ClientMemory, file: Path) -> None:
         memory.register("r", "/file", 0, 100)
         place = memory.place("x", "r", 20, 40)
-        os.truncate(folder / "file", 30)
+        os.truncate(file, 30)
         with pytest.raises(InvalidInput, match="'/file' has 30 bytes now; expected 60; register the region anew"):
             place.read()
         with pytest.raises(RegionUnusable, match="'/file' has 30 bytes now; expected 60"):
             place.write(bytes(40))
-        assert (folder / "file").stat().st_size == 30
+        assert file.stat().st_size == 30
         place.write(bytes(10))
 
     def test_a_file_that_cannot_be_written(self, memory: ClientMemory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quadriga import client_memory
 from quadriga.client_memory import ClientMemory
 from quadriga.deliveries import Classified, DeliveringEncoder, Delivery
 from quadriga.errors import RegionUnusable
@@ -31,21 +30,6 @@ OUTPUTS = [Output(array.shape, memoryview(array.tobytes())) for array in (SCORES
 def encode(deliveries: Mapping[int, Delivery], *wanted: int, timings: Timings | None = None) -> ModelInferResponse:
     encoder = DeliveringEncoder("m", "3", SPEC, (("a", "b"), ()), deliveries)
     return ModelInferResponse.FromString(encoder.encode("id-1", wanted or (0, 1), OUTPUTS, timings))
-
-
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(client_memory, "FOLDER", tmp_path)
-    file = tmp_path / "file"
-    file.write_bytes(b"-" * 64)
-    return file
-
-
-@pytest.fixture
-def memory(file: Path) -> ClientMemory:
-    memory = ClientMemory()
-    memory.register("r", "/file", 0, 64)
-    return memory
 
 
 def test_a_classified_output_beside_one_as_it_is() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from quadriga import client_memory
 from quadriga.client_memory import ClientMemory
 from quadriga.errors import InvalidInput, RegionNotFound, Unsupported
 from quadriga.specs import ModelSpec, TensorSpec
@@ -27,18 +26,9 @@ TEXT = join_elements([b"text"])
 
 
 @pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(client_memory, "FOLDER", tmp_path)
-    file = tmp_path / "file"
+def file(file: Path) -> Path:
     file.write_bytes(b"AAAABBBB" + TEXT + bytes(48))
     return file
-
-
-@pytest.fixture
-def memory(file: Path) -> ClientMemory:
-    memory = ClientMemory()
-    memory.register("r", "/file", 0, 64)
-    return memory
 
 
 def request(places: Mapping[str, tuple[int, int] | None], *raw: bytes) -> ModelInferRequest:

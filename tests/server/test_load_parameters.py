@@ -92,6 +92,12 @@ def test_a_request_names_no_class_to_import() -> None:
         read_load_parameters("m", {"config": own})
 
 
+def test_a_request_names_no_folder_to_write_to() -> None:
+    config = '{"parameters": {"tensorrt_cache": {"string_value": "/anywhere"}}}'
+    with pytest.raises(InvalidInput, match="tensorrt_cache names a folder"):
+        read_load_parameters("m", {"config": ModelRepositoryParameter(string_param=config)})
+
+
 def test_an_unload_takes_one_parameter() -> None:
     check_unload_parameters({})
     check_unload_parameters({"unload_dependents": ModelRepositoryParameter(bool_param=True)})

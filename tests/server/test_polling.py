@@ -28,8 +28,8 @@ class Registry:
         self.forgotten: list[str] = []
         self.state_of_new = State.READY
 
-    def all(self) -> list[SimpleNamespace]:
-        return list(self.versions)
+    def of(self, name: str) -> list[SimpleNamespace]:
+        return [version for version in self.versions if version.name == name]
 
     async def load(self, found: Iterable[ModelFiles]) -> None:
         for model in found:

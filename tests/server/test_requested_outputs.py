@@ -1,11 +1,9 @@
 """Which outputs a request wants and how, and every way to get that wrong."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quadriga import client_memory
 from quadriga.client_memory import ClientMemory, Place
 from quadriga.deliveries import Classified
 from quadriga.errors import InvalidInput, RegionNotFound, Unsupported
@@ -35,15 +33,6 @@ def wanted(*names: str, **parameters: Any) -> ModelInferRequest:
         kind = {int: "int64_param", str: "string_param", float: "double_param"}[type(value)]
         setattr(message.outputs[-1].parameters[key], kind, value)
     return message
-
-
-@pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClientMemory:
-    monkeypatch.setattr(client_memory, "FOLDER", tmp_path)
-    (tmp_path / "file").write_bytes(bytes(100))
-    regions = ClientMemory()
-    regions.register("region", "/file", 0, 100)
-    return regions
 
 
 def test_none_requested_is_all() -> None:
@@ -110,15 +99,15 @@ class TestClassification:
 
 class TestSharedMemory:
     def test_an_output_has_its_place(self, memory: ClientMemory) -> None:
-        message = wanted("scores", shared_memory_region="region", shared_memory_byte_size=40, shared_memory_offset=8)
+        message = wanted("scores", shared_memory_region="r", shared_memory_byte_size=40, shared_memory_offset=8)
         found = OUTPUTS.read(message, memory)
         place = found.deliveries[0]
         assert isinstance(place, Place)
-        assert (place.region.name, place.offset, place.size) == ("region", 8, 40)
+        assert (place.region.name, place.offset, place.size) == ("r", 8, 40)
         assert found.bound_to_memory
 
     def test_it_is_unsupported_while_it_is_off(self) -> None:
-        message = wanted("scores", shared_memory_region="region", shared_memory_byte_size=40)
+        message = wanted("scores", shared_memory_region="r", shared_memory_byte_size=40)
         with pytest.raises(Unsupported, match=r"output 'scores' has .*client shared memory is off") as caught:
             OUTPUTS.read(message, None)
         assert caught.value.code == "UNIMPLEMENTED"
@@ -130,6 +119,6 @@ class TestSharedMemory:
         assert caught.value.code == "NOT_FOUND"
 
     def test_it_cannot_be_classified_as_well(self, memory: ClientMemory) -> None:
-        message = wanted("scores", shared_memory_region="region", shared_memory_byte_size=40, classification=1)
+        message = wanted("scores", shared_memory_region="r", shared_memory_byte_size=40, classification=1)
         with pytest.raises(InvalidInput, match="expected one of the two"):
             OUTPUTS.read(message, memory)

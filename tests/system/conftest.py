@@ -1,9 +1,10 @@
 """Fixtures of the system tests: real servers on either transport, and the check that nothing of them is left."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from running_server import RunningServer
+from running_server import RunningServer, write_fake
 
 
 @pytest.fixture(scope="module", params=["native", "grpcio"])
@@ -30,3 +31,11 @@ def start(transport: str) -> Iterator[Callable[..., RunningServer]]:
         for server in servers:
             server.stop()
     assert all(server.process.returncode == 0 for server in running)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one model, "echo"; modules that need others have a fixture of that name of their own."""
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    return repository

@@ -291,9 +291,9 @@ def test_refusals_count_at_the_model_that_they_mean(server: RunningServer, chann
     assert server.metric(name, model="", outcome="refused") == nameless + 1
 
 
-def test_unserved_rpc_is_unimplemented(channel: grpc.Channel) -> None:
+def test_an_unknown_rpc_is_unimplemented(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as error:
-        method(channel, "CudaSharedMemoryStatus")(b"", timeout=10)
+        method(channel, "NoSuchRpc")(b"", timeout=10)
     assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -1,6 +1,6 @@
 """Whatever bytes a client sends, it gets a response or a status that blames it, and the server and its workers go on.
 
-`QUADRIGA_FUZZ_CASES` is the number of cases on each transport; `make fuzz` takes 100,000.
+`QUADRIGA_FUZZ_CASES` damaged requests go to each transport, and as many on a stream; `make fuzz` takes 100,000 of each.
 """
 
 import os
@@ -23,6 +23,7 @@ CASES = int(os.environ.get("QUADRIGA_FUZZ_CASES", "5000"))
 #: Of them, in each of two tests; hypothesis takes some milliseconds to make one.
 BY_STRUCTURE = CASES // 40
 SECONDS = 30.0
+STREAM_SECONDS = max(300, CASES // 100)
 UNDER_WAY = 64
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 UNARY = [rpc.name for rpc in SERVICE.methods if not rpc.client_streaming]
@@ -106,7 +107,7 @@ def test_damaged_requests_on_a_stream_are_each_answered(server: RunningServer) -
     answers: Counter[str] = Counter()
     with grpc.insecure_channel(server.grpc) as channel:
         stream = channel.stream_stream(f"/{SERVICE.full_name}/ModelStreamInfer", bytes, bytes)
-        for response in stream((mutations.case(index) for index in range(CASES)), timeout=10 * SECONDS):
+        for response in stream((mutations.case(index) for index in range(CASES)), timeout=STREAM_SECONDS):
             answer = pb.ModelStreamInferResponse.FromString(response)
             answers["error" if answer.error_message else "answer"] += 1
     assert answers.total() == CASES

@@ -4,13 +4,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
-from running_server import RunningServer, run_cli, wait_for, write_fake
+from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 
@@ -35,6 +36,13 @@ def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPat
 def channel(server: RunningServer) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.grpc, [("grpc.max_receive_message_length", -1)]) as channel:
         yield channel
+
+
+@pytest.fixture
+def grpcio_alone(transport: str) -> None:
+    """Skips what the native transport does not have, and refuses: the tests of `ServerConfig` show it."""
+    if transport != "grpcio":
+        pytest.skip("grpcio alone has it")
 
 
 def request_of(size: int) -> bytes:
@@ -85,10 +93,8 @@ def test_further_calls_on_a_connection_wait_for_their_turn(server: RunningServer
 
 
 def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
-    start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+    start: Callable[..., RunningServer], repository: Path
 ) -> None:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
     keepalive = ("--keepalive-seconds", "0.3", "--keepalive-timeout-seconds", "0.3")
     server = start("--repository", str(repository), *keepalive)
     with grpc.insecure_channel(server.grpc) as channel:
@@ -105,19 +111,12 @@ def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("limit", ["max_connection_idle_seconds", "max_connection_age_seconds"])
+@pytest.mark.usefixtures("grpcio_alone")
+@pytest.mark.parametrize("flag", ["--max-connection-idle-seconds", "--max-connection-age-seconds"])
 def test_connections_that_idle_or_age_are_closed_on_grpcio(
-    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory, limit: str
+    start: Callable[..., RunningServer], repository: Path, flag: str
 ) -> None:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
-    arguments = ("--repository", str(repository), f"--{limit.replace('_', '-')}", "0.5")
-    if transport == "native":
-        result = run_cli("serve", *arguments, "--transport", "native")
-        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-        assert f"has no {limit}" in result.stderr
-        return
-    server = start(*arguments)
+    server = start("--repository", str(repository), flag, "0.5")
     with grpc.insecure_channel(server.grpc) as channel:
         states: list[Any] = []
         channel.subscribe(states.append)
@@ -127,13 +126,10 @@ def test_connections_that_idle_or_age_are_closed_on_grpcio(
     assert server.stop() == 0
 
 
+@pytest.mark.usefixtures("grpcio_alone")
 def test_a_client_that_pings_too_often_is_cut_off_on_grpcio(
-    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
+    start: Callable[..., RunningServer], repository: Path
 ) -> None:
-    if transport == "native":
-        return  # it has no such limit, which the test of the configuration shows
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
     for interval, kept in (("0.001", True), ("60", False)):
         server = start("--repository", str(repository), "--min-ping-seconds", interval)
         host, _, port = server.grpc.rpartition(":")
@@ -159,13 +155,8 @@ def answers_pings(client: socket.socket, count: int) -> bool:
     return False
 
 
-def test_a_connection_too_many_is_closed_on_grpcio(
-    transport: str, start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    if transport == "native":
-        return  # it has no such limit, which the test of the configuration shows
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
+@pytest.mark.usefixtures("grpcio_alone")
+def test_a_connection_too_many_is_closed_on_grpcio(start: Callable[..., RunningServer], repository: Path) -> None:
     server = start("--repository", str(repository), "--max-connections", "2")
 
     def live(channel: grpc.Channel) -> bool:

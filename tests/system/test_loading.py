@@ -463,6 +463,7 @@ def test_every_answer_is_the_old_copys_or_the_new_ones_while_a_model_is_loaded_a
         caller.start()
     folder = explicit.repository / "loaded"
     try:
+        wait_for(lambda: answers, "the old copy to answer")
         for number in range(2, 12):
             (folder / str(number)).mkdir()
             (folder / str(number) / "model.fake").write_text(FAKE)

@@ -21,9 +21,9 @@ HELD = 'backend = "own_backends:Held"\nmax_batch_size = 1\n'
 TIMEOUTS = """
 [dynamic_batching.priority_queue_policy.1]
 timeout_action = "DELAY"
-default_timeout_microseconds = 1500000
+default_timeout_microseconds = 500000
 [dynamic_batching.priority_queue_policy.2]
-default_timeout_microseconds = 1500000
+default_timeout_microseconds = 500000
 [dynamic_batching.priority_queue_policy.3]
 max_queue_size = 1
 """
@@ -124,9 +124,7 @@ def test_clients_see_higher_priorities_served_first(server: RunningServer, repos
     assert set(callers.codes.values()) == {"OK"}
 
 
-def test_timeouts_of_levels_refuse_or_let_others_overtake_and_full_levels_refuse(
-    server: RunningServer, repository: Path
-) -> None:
+def test_timeouts_of_levels_refuse_or_postpone_and_full_levels_refuse(server: RunningServer, repository: Path) -> None:
     def refused(code: str, reason: str, outcome: str) -> float:
         labels = {"code": code, "reason": reason, "outcome": outcome}
         return server.metric("quadriga_requests_total", model="timeouts", **labels)
@@ -145,10 +143,10 @@ def test_timeouts_of_levels_refuse_or_let_others_overtake_and_full_levels_refuse
             "own timeout": "DEADLINE_EXCEEDED",
             "refused": "DEADLINE_EXCEEDED",
         }
-        callers.send_and_wait("overtaking", priority=1)
         let_go(repository / "timeouts")
-        callers.wait_for_ends(8)
-    assert callers.ended[3:] == ["running", "behind it", "overtaking", "delayed", "last"]
+        callers.wait_for_ends(7)
+    assert callers.ended[3:] == ["running", "behind it", "delayed", "last"]
+    assert [callers.codes[label] for label in callers.ended[3:]] == ["OK"] * 4
     assert refused("DEADLINE_EXCEEDED", "deadline", "failed") == 2
     assert refused("UNAVAILABLE", "overloaded", "refused") == 1
 

@@ -1,23 +1,20 @@
-"""The rpcs LogSettings, TraceSetting and those of CUDA shared memory, against a real server."""
+"""The rpcs LogSettings and TraceSetting against a real server."""
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import grpc
-import numpy as np
 import pytest
 import tritonclient.grpc
-from oip import error_of, infer_request, rpc
-from running_server import RunningServer, wait_for, write_fake
+from oip import error_of, rpc
+from running_server import RunningServer, wait_for
 
 from quadriga_proto import inference_pb2 as pb
 
 
 @pytest.fixture
-def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
+def server(start: Callable[..., RunningServer], repository: Path) -> Iterator[RunningServer]:
     server = start("--repository", str(repository))
     yield server
     assert server.stop() == 0
@@ -63,11 +60,3 @@ def test_tracing_is_off_and_stays_off(server: RunningServer, channel: grpc.Chann
     request.settings["trace_level"].value.append("TIMESTAMPS")
     code, message = error_of(channel, "TraceSetting", request)
     assert (code, "trace_level" in message) == ("UNIMPLEMENTED", True)
-
-
-@pytest.mark.parametrize("action", ["Status", "Register", "Unregister"])
-def test_cuda_shared_memory_is_not_served(channel: grpc.Channel, action: str) -> None:
-    request: Any = getattr(pb, f"CudaSharedMemory{action}Request")(name="region")
-    code, message = error_of(channel, f"CudaSharedMemory{action}", request)
-    assert (code, "CUDA shared memory" in message) == ("UNIMPLEMENTED", True)
-    assert rpc(channel, "ModelInfer", infer_request("echo", x=np.zeros((1, 4), np.float32))).model_name == "echo"

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -168,10 +169,11 @@ def test_a_client_that_does_not_read_is_not_read_either(server: RunningServer, c
     def answered() -> float:
         return server.metric("quadriga_rows_total", model="big") - before
 
+    polls: deque[float] = deque(maxlen=25)
+
     def settled() -> bool:
-        seen = answered()
-        threading.Event().wait(0.5)
-        return 0 < seen == answered()
+        polls.append(answered())
+        return len(polls) == polls.maxlen and 0 < polls[0] == polls[-1]
 
     wait_for(settled, "the server to stop reading")
     assert answered() < count / 2

@@ -11,7 +11,7 @@ import pytest
 import tritonclient.grpc
 from certificates import Authority, Pair, lock
 from oip import SERVICE, infer_request, outputs_of
-from running_server import RunningServer, run_cli, wait_for, write_fake
+from running_server import RunningServer, run_cli, wait_for
 
 from quadriga_client import Client, RetryPolicy, TlsOptions, errors
 from quadriga_proto import inference_pb2 as pb
@@ -28,13 +28,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def pair(authority: Authority) -> Pair:
     return authority.sign("server")
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
-    return repository
 
 
 @pytest.fixture
@@ -158,6 +151,8 @@ def copy(source: Pair, target: Pair) -> None:
         ("--tls-key", "another", "the key belongs to another certificate"),
         ("--tls-key", "locked", "locked by a password"),
         ("--tls-client-ca", None, "cannot be read: No such file"),
+        ("--tls-certificate", "", "holds no PEM certificate"),
+        ("--tls-client-ca", "", "holds no PEM certificate that can be used"),
         ("--tls-client-ca", "nothing", "holds no PEM certificate that can be used"),
     ],
 )

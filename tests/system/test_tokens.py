@@ -11,20 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from oip import SERVICE, error_of, infer_request, rpc
-from running_server import RunningServer, run_cli, wait_for, write_fake
+from running_server import RunningServer, run_cli, wait_for
 
 from quadriga_client import Client, RetryPolicy, errors
 from quadriga_proto import inference_pb2 as pb
 
 ROW = np.zeros((1, 4), np.float32)
 TOKEN = [("authorization", "Bearer first-token")]
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
-    return repository
 
 
 @pytest.fixture
@@ -138,6 +131,18 @@ def test_an_rpc_that_is_not_served_is_so_for_everybody(open_server: Callable[...
     with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/other.Service/Method", bytes, bytes)(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_caller_without_a_token_is_refused_before_its_message_is_read(
+    open_server: Callable[..., RunningServer], transport: str, file: Path
+) -> None:
+    if transport == "native":
+        pytest.skip("the native transport reads a message before it is asked")
+    server = open_server("--token-file", str(file), "--max-message-bytes", "10000")
+    with grpc.insecure_channel(server.grpc) as channel:
+        large = bytes(100_000)
+        assert error_of(channel, "ModelInfer", large)[0] == "UNAUTHENTICATED"
+        assert error_of(channel, "ModelInfer", large, metadata=TOKEN)[0] == "RESOURCE_EXHAUSTED"
 
 
 def test_the_file_is_followed(open_server: Callable[..., RunningServer], file: Path) -> None:

@@ -14,10 +14,10 @@ from quadriga_client.conformance.outcomes import Failed, Level, Outcome, Result,
 from quadriga_client.conformance.report import Entry, Report
 from quadriga_client.conformance.target import Target
 from quadriga_client.conformance.wire import Wire
+from quadriga_client.tokens import is_local
 
 #: Why a run ended early, where the user ended it.
 INTERRUPT: Final = "interrupted"
-_LOOPBACK: Final = ("127.", "localhost:", "[::1]:", "unix:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,7 @@ def run(settings: Settings, checks: Sequence[Check], on_entry: Callable[[Entry],
     ended_early = ""
     try:
         wire.connect()
-        target = Target(
-            wire, local=settings.url.startswith(_LOOPBACK), allow_model_control=settings.allow_model_control
-        )
+        target = Target(wire, local=is_local(settings.url), allow_model_control=settings.allow_model_control)
         target.explore(settings.models)
         try:
             for entry in _entries(target, checks):

@@ -1,6 +1,6 @@
 """The server under test, as checks see it: the connection, the models by role, and what the run may do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from quadriga_client.conformance import roles
@@ -152,6 +152,18 @@ def fixed_size_request(target: Target) -> pb.ModelInferRequest:
     if len(model.inputs) != 1 or model.inputs[0].datatype not in ITEM_SIZES:
         raise Skipped(f"{model.name!r} is no echo of one tensor of numbers")
     return valid_request(model)
+
+
+def refusal(target: Target, what: str, change: Callable[[pb.ModelInferRequest], None]) -> str:
+    """Changes a request that an echo model would answer, and holds the server to refuse it; returns the code.
+
+    Raises:
+        Failed: It answered.
+        Skipped: There is no such model.
+    """
+    request = fixed_size_request(target)
+    change(request)
+    return target.attempt(request).refused(what)
 
 
 def valid_request(model: RoleModel, *, seed: int = 0, rows: int = 1, typed: bool = False) -> pb.ModelInferRequest:

@@ -28,7 +28,7 @@ CPU: Final = "cpu"
 #: Undoes what made memory known to a driver.
 Unpin = Callable[[], None]
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.base")
 
 
 class ModelLoadError(Exception):

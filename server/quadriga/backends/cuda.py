@@ -16,7 +16,7 @@ _PORTABLE: Final = 1  # cudaHostRegisterPortable
 #: By the name under which frameworks of the last years have it loaded.
 _LIBRARIES: Final = ("libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.cuda")
 
 
 def runtime_library() -> Any | None:  # noqa: ANN401 - a CDLL

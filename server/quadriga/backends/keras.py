@@ -37,7 +37,7 @@ Call = Callable[..., list[Any]]
 #: Makes a function of a call, the tensors of `keras.Model.inputs` that it takes, the model and its source.
 Compiler = Callable[[Call, Sequence[Any], Any, ModelSource], Function]
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.keras")
 
 
 class KerasBackend(Backend):

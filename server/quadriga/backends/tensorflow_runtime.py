@@ -16,7 +16,7 @@ from quadriga_proto.codec import Array
 EXTRA: Final = "pip install 'quadriga[tensorflow]'"
 Function = Callable[[Sequence[Array | None]], Sequence[Array]]
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.tensorflow_runtime")
 
 
 def prepare(source: ModelSource) -> None:

@@ -46,7 +46,7 @@ _TRIED_ROWS: Final = 2
 #: How far a rewritten graph's outputs may be from the module's, relative to the largest of them where that is above 1.
 _TOLERANCE: Final = 1e-4
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.torchscript")
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):

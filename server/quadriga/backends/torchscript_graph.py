@@ -38,7 +38,7 @@ _ACTIVATIONS: Final[dict[str, _Activation]] = {
 #: and offset are two of each kind of pass.
 _FOLDS: Final = 3
 
-log = logging.getLogger("quadriga.worker")
+log = logging.getLogger("quadriga.backends.torchscript_graph")
 
 
 def optimise(module: Any, torch: Any) -> Callable[..., Any] | None:  # noqa: ANN401 - a ScriptModule and the module torch

@@ -49,7 +49,10 @@ class NoRun(click.ClickException):
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--url", default=DEFAULT_URL, metavar="HOST:PORT", help="gRPC address of the server.")
+@click.option(
+    "--url", default=DEFAULT_URL, envvar="QUADRIGA_URL", show_envvar=True, metavar="HOST:PORT",
+    help="gRPC address of the server.",
+)  # fmt: skip
 @click.option(
     "--model", "models", multiple=True, metavar="ROLE=NAME",
     help=f"A model for a role ({', '.join(ROLES)}). Repeatable; without it, those of `quadriga zoo conformance`.",

@@ -10,11 +10,13 @@ from typing import Any, Final
 import click
 
 from quadriga.addresses import DEFAULT_GRPC_PORT, DEFAULT_HOST, join_address
+from quadriga.errors import ConfigError
+from quadriga.tokens import read_tokens
 from quadriga_client import Client, QuadrigaClientError, RetryPolicy, TlsOptions
+from quadriga_client.client import DEFAULT_TIMEOUT
 from quadriga_client.errors import DeadlineExceeded, Unavailable
 
 DEFAULT_URL: Final = join_address(DEFAULT_HOST, DEFAULT_GRPC_PORT)
-DEFAULT_TIMEOUT: Final = 60.0
 #: Seconds to find out whether a server is there at all.
 _PROBE_SECONDS: Final = 5.0
 
@@ -77,18 +79,12 @@ def first_token(path: Path) -> str:
     """The first token of a file in the server's format.
 
     Raises:
-        click.ClickException: It cannot be read, or holds none.
+        click.ClickException: It cannot be read, or holds no token, or something else.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise click.ClickException(f"token file {path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"token file {path} is not text; expected one token a line") from None
-    tokens = [line for line in lines if line and not line.startswith("#")]
-    if not tokens:
-        raise click.ClickException(f"token file {path} holds no token; write one a line")
-    return tokens[0]
+        return read_tokens(path)[0]
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
+from quadriga.units import MICROSECOND_NS
 from quadriga_client import Classification, Client, Timings
 from quadriga_client.classification import classify_result
 from quadriga_client.images import ImageInput
@@ -20,7 +21,6 @@ from quadriga_client.images import ImageInput
 if TYPE_CHECKING:
     from quadriga_client.images import Image
 
-_MICROSECOND_NS: Final = 1_000
 _PHASES: Final = {"queue": "queue_ns", "batch": "batch_ns", "compute": "compute_ns", "total in the server": "total_ns"}
 
 
@@ -174,7 +174,7 @@ def timings_table(exchanges: Sequence[Exchange]) -> Table:
 
 def microseconds(nanoseconds: Sequence[int]) -> str:
     """The mean, in a table's cell."""
-    return f"{sum(nanoseconds) / len(nanoseconds) / _MICROSECOND_NS:,.0f}"
+    return f"{sum(nanoseconds) / len(nanoseconds) / MICROSECOND_NS:,.0f}"
 
 
 def document(url: str, answer: Answer, pictures: Sequence[Picture]) -> dict[str, Any]:

@@ -5,14 +5,20 @@ task, future or lock per call is asked of either side. What a transport needs fo
 keeps to itself, so another transport can be added without touching the service.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from quadriga.access import Guard
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.health import Health
+
+log = logging.getLogger("quadriga.transports")
+
+_NS: Final = 1_000_000_000
 
 
 class Call(Protocol):
@@ -121,6 +127,25 @@ class Transport(Protocol):
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes no new call from now on, lets those in hand end within the grace, cancels the rest."""
+
+
+def expiry(remaining: float | None) -> int:
+    """A deadline as `Call.expires_ns` has it, from the seconds that remain; None: there is no deadline."""
+    return 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
+
+
+def text_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
+    """A call's text metadata by key, without what is binary."""
+    return {key: value for key, value in pairs or () if isinstance(value, str)}
+
+
+def handle(handler: Handler, call: Call) -> None:
+    """Has a handler answer a call, and ends the call where the handler has a bug."""
+    try:
+        handler(call)
+    except Exception:
+        log.exception("a handler failed; this is a bug")
+        call.fail("INTERNAL", "internal error; the server's log has more")
 
 
 def make_transport(config: ServerConfig, services: Services) -> Transport:

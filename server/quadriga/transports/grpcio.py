@@ -1,8 +1,6 @@
 """The transport on grpcio's asyncio server. Server process."""
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -13,7 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
-from quadriga.transports import Handler, Services
+from quadriga.transports import Handler, Services, expiry, handle, text_metadata
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.interceptor import GuardInterceptor
 from quadriga.transports.streams import StreamsInHand
@@ -21,9 +19,6 @@ from quadriga.transports.tls import ServerCertificates, TlsFiles
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
-log = logging.getLogger("quadriga.grpc")
-
-_NS: Final = 1_000_000_000
 _MS_PER_SECOND: Final = 1_000
 #: When the server stops: for those who watch the health to hear of it, before their streams are cut off.
 LAST_RESPONSE_SECONDS: Final = 2.0
@@ -41,13 +36,11 @@ class GrpcioCall:
         self.cancelled = False
         self._context = context
         self._future: asyncio.Future[None] | None = None
-        remaining = context.time_remaining()
-        self.expires_ns = 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
+        self.expires_ns = expiry(context.time_remaining())
 
     def metadata(self) -> Mapping[str, str]:
         """See `Call.metadata`."""
-        pairs = self._context.invocation_metadata() or ()
-        return {key: value for key, value in pairs if isinstance(value, str)}
+        return text_metadata(self._context.invocation_metadata())
 
     def respond(self, response: bytes) -> None:
         """See `Call.respond`."""
@@ -138,11 +131,7 @@ def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], A
         calls.begin()
         context.add_done_callback(calls.end)  # type: ignore[arg-type]  # the stub has a class for any callable
         call = GrpcioCall(request, context)
-        try:
-            handler(call)
-        except Exception:
-            log.exception("a handler failed; this is a bug")
-            call.fail("INTERNAL", "internal error; the server's log has more")
+        handle(handler, call)
         return await call.finished()
 
     return serve

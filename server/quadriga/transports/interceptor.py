@@ -7,6 +7,7 @@ import grpc
 
 from quadriga.access import Guard
 from quadriga.errors import RequestError
+from quadriga.transports import text_metadata
 
 
 class GuardInterceptor(grpc.aio.ServerInterceptor):
@@ -25,26 +26,22 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         # An rpc that is not served is UNIMPLEMENTED, whoever asks.
         if method is None or self._guard.is_open(path := _text(handler_call_details.method)):
             return method
-        pairs = handler_call_details.invocation_metadata or ()
-        metadata = {key: value for key, value in pairs if isinstance(value, str)}
-        error = self._guard.refusal(path, metadata)
-        return method if error is None else _refused(method, error)
+        error = self._guard.refusal(path, text_metadata(handler_call_details.invocation_metadata))
+        return method if error is None else _refused(error)
 
 
 def _text(path: str | bytes) -> str:
     return path.decode(errors="replace") if isinstance(path, bytes) else path
 
 
-def _refused(method: "grpc.RpcMethodHandler[Any, Any]", error: RequestError) -> "grpc.RpcMethodHandler[Any, Any]":
-    """A method of the same kind that ends every call with an error's status."""
+def _refused(error: RequestError) -> "grpc.RpcMethodHandler[Any, Any]":
+    """A method that ends every call with an error's status.
+
+    It is one of streams whatever was called: that makes no difference on the wire, and grpc.aio reads the message of a
+    unary call, which may be large, before it calls the method.
+    """
 
     async def refuse(request: object, context: Any) -> None:  # noqa: ANN401 - of grpc.aio, which has no class for all
         await context.abort(grpc.StatusCode[error.code], str(error))
 
-    if method.request_streaming and method.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(refuse)
-    if method.request_streaming:
-        return grpc.stream_unary_rpc_method_handler(refuse)
-    if method.response_streaming:
-        return grpc.unary_stream_rpc_method_handler(refuse)
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    return grpc.stream_stream_rpc_method_handler(refuse)

@@ -5,15 +5,13 @@
     event loop      answers each call by its number
 
 Unary methods of the service run here; all else (streams, health, reflection, methods that are not served) goes to a
-grpcio server behind it, on a Unix socket that this process alone knows.
+grpcio server behind it, on a Unix socket.
 """
 
 import asyncio
-import logging
 import os
 import secrets
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -25,7 +23,7 @@ from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
 from quadriga.errors import ShuttingDown
-from quadriga.transports import Call, Handler, Services
+from quadriga.transports import Call, Handler, Services, expiry, handle, text_metadata
 from quadriga.transports.grpcio import (
     LAST_RESPONSE_SECONDS,
     add_streams_and_standard_services,
@@ -36,14 +34,11 @@ from quadriga.transports.grpcio import (
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.streams import StreamsInHand
 
-log = logging.getLogger("quadriga.grpc")
-
 #: Calls that the event loop is handed at a time.
 MOST_CALLS: Final = 64
 #: One is enough for what two cores' worth of Python can answer; more would take those cores.
 IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
-_NS: Final = 1_000_000_000
 _MS_PER_SECOND: Final = 1_000
 _DRAIN_LOOK_SECONDS: Final = 0.01
 
@@ -63,12 +58,11 @@ class NativeCall:
         self._transport = transport
         self._id = id
         self._details = details
-        remaining = details[2]
-        self.expires_ns = 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
+        self.expires_ns = expiry(details[2])
 
     def metadata(self) -> Mapping[str, str]:
         """See `Call.metadata`."""
-        return {key: value for key, value in self._details[0] if isinstance(value, str)}
+        return text_metadata(self._details[0])
 
     def respond(self, response: bytes) -> None:
         """See `Call.respond`."""
@@ -120,7 +114,8 @@ class NativeTransport:
             max_concurrent_streams=config.max_streams,
             max_metadata_size=config.max_metadata_bytes,
         )
-        # An abstract name: no file that could be left behind, and none that another program could guess.
+        # An abstract name: no file that could be left behind. Programs of this machine find it in /proc/net/unix; the
+        # guard is there too, but not the front's limits on connections.
         name = f"quadriga-{os.getpid()}-{secrets.token_hex(16)}"
         self._fallback.add_insecure_port(f"unix-abstract:{name}")
         await self._fallback.start()
@@ -189,7 +184,7 @@ class NativeTransport:
                 continue
             call = self._calls[call_id] = NativeCall(self, call_id, request, details)
             if self._stopping:
-                call.fail(ShuttingDown.code, "the server is shutting down and takes no new requests")
+                call.fail(ShuttingDown.code, str(ShuttingDown()))
                 continue
             if len(request) > self._most_bytes:
                 call.fail(
@@ -197,11 +192,7 @@ class NativeTransport:
                     f"the request has {len(request)} bytes, more than the {self._most_bytes} that this server takes",
                 )
                 continue
-            try:
-                self._handlers[method](call)
-            except Exception:
-                log.exception("a handler failed; this is a bug")
-                call.fail("INTERNAL", "internal error; the server's log has more")
+            handle(self._handlers[method], call)
 
     def _cancel(self, call_id: int) -> None:
         """The caller has gone, or its deadline has passed."""

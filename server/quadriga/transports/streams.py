@@ -4,17 +4,15 @@ Both transports use it, since the native one hands streams to a grpcio server.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 import grpc
 
 from quadriga.errors import ShuttingDown
-from quadriga.transports import Status, StreamHandler
+from quadriga.transports import Status, StreamHandler, expiry, text_metadata
 from quadriga.transports.in_hand import CallsInHand
 
-_NS: Final = 1_000_000_000
 _Context = Any  # grpc.aio.ServicerContext, whose stub knows no streams
 
 
@@ -59,10 +57,8 @@ class Conversation:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._draining = False
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        remaining = context.time_remaining()
-        expires_ns = 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
-        self._stream = handler(metadata, expires_ns, self._news.set)
+        metadata = text_metadata(context.invocation_metadata())
+        self._stream = handler(metadata, expiry(context.time_remaining()), self._news.set)
 
     def drain(self) -> None:
         """Ends it as soon as it has nothing in hand."""

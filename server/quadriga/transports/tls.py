@@ -15,7 +15,7 @@ import grpc
 from quadriga.errors import ConfigError
 from quadriga.watched_files import WatchedFiles
 
-log = logging.getLogger("quadriga.tls")
+log = logging.getLogger("quadriga.transports.tls")
 
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----")
 _LOCATION: Final = re.compile(r"\s*\(_ssl\.c:\d+\)")
@@ -113,7 +113,7 @@ def _check_pair(files: TlsFiles) -> None:
 def _check_authorities(path: Path, content: bytes) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=content.decode("ascii"))
-    except (ssl.SSLError, UnicodeDecodeError) as error:
+    except (ssl.SSLError, ValueError) as error:  # ValueError: it is empty, or no text
         reason = _reason(error) if isinstance(error, ssl.SSLError) else "it is no PEM text"
         raise ConfigError(f"TLS client CA {path} holds no PEM certificate that can be used: {reason}") from None
 

@@ -78,7 +78,7 @@ def test_a_template_with_threads_forks_nothing(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("backend", "parameters"),
     [
-        *((backend, {}) for backend in sorted(templates.BACKENDS)),
+        *((backend, {}) for backend in sorted(templates.TEMPLATE_BACKENDS)),
         ("keras", {"keras_backend": "torch"}),
     ],
 )
@@ -106,11 +106,11 @@ def test_a_template_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_fork_that_nobody_waits_for_leaves_no_process() -> None:
     async def scenario(template: Template) -> None:
         fork = asyncio.create_task(template.fork())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        fork.cancel()
-        await asyncio.wait((fork,))
         async with asyncio.timeout(SECONDS):
+            while not template._asked:
+                await asyncio.sleep(0)
+            fork.cancel()
+            await asyncio.wait((fork,))
             while template._asked or template._workers:
                 await asyncio.sleep(0.01)
 
@@ -118,7 +118,7 @@ def test_a_fork_that_nobody_waits_for_leaves_no_process() -> None:
 
 
 def test_one_template_is_shared_and_ends_with_its_last_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "BACKENDS", frozenset({"fake"}))
+    monkeypatch.setattr(templates, "TEMPLATE_BACKENDS", frozenset({"fake"}))
     monkeypatch.setattr(templates, "QUIET_SECONDS", 0.0)
 
     async def scenario() -> None:
@@ -129,8 +129,8 @@ def test_one_template_is_shared_and_ends_with_its_last_user(monkeypatch: pytest.
         with pool.boot():
             pool.want(load(), "cpu")
             pool.want(load(), "cuda:0")
-            await asyncio.sleep(0.05)
             assert not pool._templates
+            assert pool._timer is None  # nor will one be started while a worker starts
         async with asyncio.timeout(SECONDS):
             while not (child := await pool.fork(load())):
                 await asyncio.sleep(0.01)

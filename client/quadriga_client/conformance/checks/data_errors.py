@@ -5,51 +5,41 @@ make something sensible, and only SHOULD refuse it.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.sources import BINARY, oip
+from quadriga_client.conformance.checks.sources import BINARY, INFERENCE, oip
 from quadriga_client.conformance.outcomes import Level, Skipped
-from quadriga_client.conformance.target import Target, fixed_size_request, valid_request
+from quadriga_client.conformance.target import Target, refusal, valid_request
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CONTENTS_FIELDS
 
 GROUP = "oip.errors"
-_INFERENCE: Final = oip("Inference")
-
-Change = Callable[[pb.ModelInferRequest], None]
-
-
-def _refusal(target: Target, what: str, change: Change) -> str:
-    request = fixed_size_request(target)
-    change(request)
-    return target.attempt(request).refused(what)
 
 
 @register(
     "OIP-ERR-RAW-SHORT", GROUP, Level.MUST, "Raw contents with too few bytes for shape and datatype are an error.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def raw_short(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.raw_input_contents[0] = request.raw_input_contents[0][:-1]
 
-    return _refusal(target, "raw contents with a byte too few", change)
+    return refusal(target, "raw contents with a byte too few", change)
 
 
 @register(
     "OIP-ERR-RAW-LONG", GROUP, Level.SHOULD, "Raw contents with too many bytes for shape and datatype are refused.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def raw_long(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.raw_input_contents[0] += bytes(8)
 
-    return _refusal(target, "raw contents with 8 bytes too many", change)
+    return refusal(target, "raw contents with 8 bytes too many", change)
 
 
 @register(
-    "OIP-ERR-RAW-MISSING", GROUP, Level.MUST, "Fewer raw contents than inputs are an error.", source=_INFERENCE,
+    "OIP-ERR-RAW-MISSING", GROUP, Level.MUST, "Fewer raw contents than inputs are an error.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def raw_missing(target: Target) -> str:
@@ -59,18 +49,18 @@ def raw_missing(target: Target) -> str:
 
 
 @register(
-    "OIP-ERR-RAW-SURPLUS", GROUP, Level.SHOULD, "More raw contents than inputs are refused.", source=_INFERENCE,
+    "OIP-ERR-RAW-SURPLUS", GROUP, Level.SHOULD, "More raw contents than inputs are refused.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def raw_surplus(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.raw_input_contents.append(request.raw_input_contents[0])
 
-    return _refusal(target, "two raw contents for one input", change)
+    return refusal(target, "two raw contents for one input", change)
 
 
 @register(
-    "OIP-ERR-RAW-AND-TYPED", GROUP, Level.SHOULD, "Contents beside raw contents are refused.", source=_INFERENCE,
+    "OIP-ERR-RAW-AND-TYPED", GROUP, Level.SHOULD, "Contents beside raw contents are refused.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def raw_and_typed(target: Target) -> str:
@@ -84,13 +74,13 @@ def raw_and_typed(target: Target) -> str:
 
 @register(
     "OIP-ERR-NO-DATA", GROUP, Level.MUST, "An input with elements but without any data is an error.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def no_data(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.ClearField("raw_input_contents")
 
-    return _refusal(target, "an input without data", change)
+    return refusal(target, "an input without data", change)
 
 
 @register(
@@ -123,7 +113,7 @@ def typed_in_another_field(target: Target) -> str:
         other = "fp64_contents" if CONTENTS_FIELDS.get(tensor.datatype) == "int64_contents" else "int64_contents"
         getattr(tensor.contents, other).extend([1] * count)
 
-    return _refusal(target, "contents in the list of another datatype", change)
+    return refusal(target, "contents in the list of another datatype", change)
 
 
 @register(

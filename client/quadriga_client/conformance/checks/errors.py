@@ -5,47 +5,35 @@ result that cannot be had, as with data that never came; where a server might re
 it is SHOULD. Which code came is observed, not judged, but for one check that asks for a code that blames the caller.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.data_errors import no_data, raw_short
-from quadriga_client.conformance.checks.sources import STATUS_CODES, oip
+from quadriga_client.conformance.checks.data_errors import GROUP, no_data, raw_short
+from quadriga_client.conformance.checks.sources import INFERENCE, STATUS_CODES, oip
 from quadriga_client.conformance.outcomes import Failed, Level, Skipped
-from quadriga_client.conformance.target import UNKNOWN_MODEL, Target, fixed_size_request
+from quadriga_client.conformance.target import UNKNOWN_MODEL, Target, fixed_size_request, refusal
 from quadriga_client.conformance.tensors import expect_same, infer_request, outputs_of
 from quadriga_client.conformance.wire import CALLERS_FAULT, OK, UNIMPLEMENTED, methods
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import ITEM_SIZES
 
-GROUP = "oip.errors"
-_INFERENCE: Final = oip("Inference")
 _UNKNOWN_TENSOR: Final = "quadriga_conformance_no_such_tensor"
 _HUGE: Final = 2**62
-
-Change = Callable[[pb.ModelInferRequest], None]
-
-
-def _refusal(target: Target, what: str, change: Change) -> str:
-    """Changes a request that an echo model would answer, and holds the server to refuse it; returns the code."""
-    request = fixed_size_request(target)
-    change(request)
-    return target.attempt(request).refused(what)
 
 
 @register(
     "OIP-ERR-MODEL-UNKNOWN", GROUP, Level.MUST, "A request for a model that is not there is an error.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def unknown_model(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.model_name = UNKNOWN_MODEL
 
-    return _refusal(target, "a model that is not there", change)
+    return refusal(target, "a model that is not there", change)
 
 
 @register(
-    "OIP-ERR-MODEL-EMPTY", GROUP, Level.MUST, "A request that names no model is an error.", source=_INFERENCE
+    "OIP-ERR-MODEL-EMPTY", GROUP, Level.MUST, "A request that names no model is an error.", source=INFERENCE
 )  # fmt: skip
 def empty_request(target: Target) -> str:
     return target.wire.call("ModelInfer", b"").refused("a request of no bytes")
@@ -60,28 +48,28 @@ def garbage(target: Target) -> str:
 
 @register(
     "OIP-ERR-INPUT-UNKNOWN", GROUP, Level.SHOULD, "An input that the model does not have is refused.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def unknown_input(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.inputs[0].name = _UNKNOWN_TENSOR
 
-    return _refusal(target, "an input that the model does not have", change)
+    return refusal(target, "an input that the model does not have", change)
 
 
 @register(
     "OIP-ERR-OUTPUT-UNKNOWN", GROUP, Level.SHOULD, "An output that the model does not have is refused.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def unknown_output(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.outputs.add(name=_UNKNOWN_TENSOR)
 
-    return _refusal(target, "a requested output that the model does not have", change)
+    return refusal(target, "a requested output that the model does not have", change)
 
 
 @register(
-    "OIP-ERR-INPUT-MISSING", GROUP, Level.SHOULD, "A request that lacks an input is refused.", source=_INFERENCE,
+    "OIP-ERR-INPUT-MISSING", GROUP, Level.SHOULD, "A request that lacks an input is refused.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def missing_input(target: Target) -> str:
@@ -92,7 +80,7 @@ def missing_input(target: Target) -> str:
 
 @register(
     "OIP-ERR-INPUT-NONE", GROUP, Level.MUST, "A request without any input is an error, of a model that echoes.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def no_inputs(target: Target) -> str:
     model = target.echo()
@@ -100,7 +88,7 @@ def no_inputs(target: Target) -> str:
 
 
 @register(
-    "OIP-ERR-INPUT-TWICE", GROUP, Level.SHOULD, "An input that comes twice is refused.", source=_INFERENCE,
+    "OIP-ERR-INPUT-TWICE", GROUP, Level.SHOULD, "An input that comes twice is refused.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def input_twice(target: Target) -> str:
@@ -108,11 +96,11 @@ def input_twice(target: Target) -> str:
         request.inputs.append(request.inputs[0])
         request.raw_input_contents.append(request.raw_input_contents[0])
 
-    return _refusal(target, "an input that came twice", change)
+    return refusal(target, "an input that came twice", change)
 
 
 @register(
-    "OIP-ERR-DATATYPE", GROUP, Level.SHOULD, "A datatype that is not the input's is refused.", source=_INFERENCE,
+    "OIP-ERR-DATATYPE", GROUP, Level.SHOULD, "A datatype that is not the input's is refused.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def wrong_datatype(target: Target) -> str:
@@ -122,7 +110,7 @@ def wrong_datatype(target: Target) -> str:
         same_size = [name for name, size in ITEM_SIZES.items() if size == ITEM_SIZES[tensor.datatype]]
         tensor.datatype = next(name for name in same_size if name != tensor.datatype)
 
-    return _refusal(target, "another datatype than the metadata's", change)
+    return refusal(target, "another datatype than the metadata's", change)
 
 
 @register(
@@ -133,7 +121,7 @@ def unknown_datatype(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.inputs[0].datatype = "FLOAT"
 
-    return _refusal(target, "the datatype FLOAT", change)
+    return refusal(target, "the datatype FLOAT", change)
 
 
 @register(
@@ -144,7 +132,7 @@ def wrong_rank(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.inputs[0].shape.extend([1, 1])
 
-    return _refusal(target, "a shape with two dimensions too many", change)
+    return refusal(target, "a shape with two dimensions too many", change)
 
 
 @register(
@@ -176,18 +164,18 @@ def negative_dimension(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.inputs[0].shape[0] = -1
 
-    return _refusal(target, "a size of -1", change)
+    return refusal(target, "a size of -1", change)
 
 
 @register(
     "OIP-ERR-SHAPE-HUGE", GROUP, Level.MUST, "A shape of 2^62 rows, for which no data came, is an error.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def huge_shape(target: Target) -> str:
     def change(request: pb.ModelInferRequest) -> None:
         request.inputs[0].shape[0] = _HUGE
 
-    return _refusal(target, "a shape of 2^62 rows", change)
+    return refusal(target, "a shape of 2^62 rows", change)
 
 
 @register(
@@ -229,7 +217,7 @@ def messages(target: Target) -> str:
 
 @register(
     "OIP-ERR-STILL-SERVES", GROUP, Level.MUST, "After requests that were refused, others are answered.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def still_serves(target: Target) -> None:
     model = target.echo()

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.sources import oip
+from quadriga_client.conformance.checks.sources import INFERENCE, oip
 from quadriga_client.conformance.outcomes import Failed, Level, Skipped
 from quadriga_client.conformance.target import UNKNOWN_VERSION, Target, valid_request
 from quadriga_client.conformance.tensors import Tensor, expect_same, infer_request
 from quadriga_proto.codec import numpy_dtype, to_raw
 
 GROUP = "oip.infer"
-_INFERENCE = oip("Inference")
 
 
-@register("OIP-INFER-ID", GROUP, Level.MUST, "A request's id comes back.", source=_INFERENCE, roles=["echo"])
+@register("OIP-INFER-ID", GROUP, Level.MUST, "A request's id comes back.", source=INFERENCE, roles=["echo"])
 def id_echoed(target: Target) -> None:
     request = valid_request(target.echo())
     for id in ("a", "request 42", "3f2504e0-4f89-11d3-9a0c-0305e82c3301"):
@@ -27,7 +26,7 @@ def id_echoed(target: Target) -> None:
 
 
 @register(
-    "OIP-INFER-ID-ANY-TEXT", GROUP, Level.SHOULD, "An id may be long, and of any letters.", source=_INFERENCE,
+    "OIP-INFER-ID-ANY-TEXT", GROUP, Level.SHOULD, "An id may be long, and of any letters.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def id_of_any_text(target: Target) -> None:
@@ -40,7 +39,7 @@ def id_of_any_text(target: Target) -> None:
 
 
 @register(
-    "OIP-INFER-ID-ABSENT", GROUP, Level.SHOULD, "A response has an id only if the request had one.", source=_INFERENCE,
+    "OIP-INFER-ID-ABSENT", GROUP, Level.SHOULD, "A response has an id only if the request had one.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def id_absent(target: Target) -> None:
@@ -50,7 +49,7 @@ def id_absent(target: Target) -> None:
 
 
 @register(
-    "OIP-INFER-MODEL-NAME", GROUP, Level.MUST, "A response names the model that was used.", source=_INFERENCE,
+    "OIP-INFER-MODEL-NAME", GROUP, Level.MUST, "A response names the model that was used.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def model_name(target: Target) -> None:
@@ -62,7 +61,7 @@ def model_name(target: Target) -> None:
 
 @register(
     "OIP-INFER-MODEL-VERSION", GROUP, Level.SHOULD, "A response names the version that was used, one of those listed.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def model_version(target: Target) -> str:
     model = target.echo()
@@ -75,7 +74,7 @@ def model_version(target: Target) -> str:
 
 
 @register(
-    "OIP-INFER-VERSION", GROUP, Level.MUST, "A version that is asked for is the one that answers.", source=_INFERENCE,
+    "OIP-INFER-VERSION", GROUP, Level.MUST, "A version that is asked for is the one that answers.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def version(target: Target) -> None:
@@ -92,7 +91,7 @@ def version(target: Target) -> None:
 
 @register(
     "OIP-INFER-VERSION-UNKNOWN", GROUP, Level.MUST,
-    "A request for a version that is not there is an error, where models have versions.", source=_INFERENCE,
+    "A request for a version that is not there is an error, where models have versions.", source=INFERENCE,
     roles=["echo"],
 )  # fmt: skip
 def unknown_version(target: Target) -> str:
@@ -106,7 +105,7 @@ def unknown_version(target: Target) -> str:
 
 @register(
     "OIP-INFER-OUTPUTS-ALL", GROUP, Level.MUST, "A request that names no outputs is answered with all of them.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def all_outputs(target: Target) -> None:
     model = target.pair()
@@ -115,7 +114,7 @@ def all_outputs(target: Target) -> None:
 
 @register(
     "OIP-INFER-OUTPUTS-SUBSET", GROUP, Level.MUST, "A request that names outputs is answered with those alone.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def some_outputs(target: Target) -> None:
     model = target.pair()
@@ -129,7 +128,7 @@ def some_outputs(target: Target) -> None:
 @register(
     "OIP-INFER-OUTPUTS-NAMED-ALL", GROUP, Level.MUST,
     "Outputs named in another order are answered, each with its own data.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def reversed_outputs(target: Target) -> None:
     model = target.pair()
@@ -143,7 +142,7 @@ def reversed_outputs(target: Target) -> None:
 
 @register(
     "OIP-INFER-ADD", GROUP, Level.MUST, "The model that was asked for computes: the sum of two inputs is their sum.",
-    source=_INFERENCE, roles=["add"],
+    source=INFERENCE, roles=["add"],
 )  # fmt: skip
 def add(target: Target) -> None:
     _add(target, backwards=False)
@@ -151,7 +150,7 @@ def add(target: Target) -> None:
 
 @register(
     "OIP-INFER-INPUTS-BY-NAME", GROUP, Level.MUST, "Inputs are told apart by their names, in whatever order they come.",
-    source=_INFERENCE, roles=["add"],
+    source=INFERENCE, roles=["add"],
 )  # fmt: skip
 def inputs_by_name(target: Target) -> None:
     if len(target.add().outputs) == 1:

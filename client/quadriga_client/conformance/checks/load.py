@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.sources import UNWRITTEN, oip
+from quadriga_client.conformance.checks.sources import INFERENCE, UNWRITTEN, oip
 from quadriga_client.conformance.outcomes import Failed, Level, Skipped, Unsupported
 from quadriga_client.conformance.roles import RoleModel
 from quadriga_client.conformance.target import Target, valid_request
@@ -13,7 +13,6 @@ from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import ITEM_SIZES
 
 GROUP = "oip.infer"
-_INFERENCE = oip("Inference")
 #: More than gRPC's default limit of 4 MiB.
 _LARGE_BYTES = 5 * 1024 * 1024
 _SLOW_BYTES = 3 * 1024 * 1024
@@ -70,7 +69,7 @@ def large(target: Target) -> None:
 @register(
     "OIP-INFER-CONCURRENT", GROUP, Level.MUST,
     "Of requests in hand at once, each is answered with its own id and data.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def concurrent(target: Target) -> str:
     model = target.echo()

@@ -1,7 +1,7 @@
 """Checks of the two ways in which a tensor travels: raw and typed contents, for every datatype."""
 
 from quadriga_client.conformance.catalogue import register
-from quadriga_client.conformance.checks.sources import BINARY, UNWRITTEN, oip
+from quadriga_client.conformance.checks.sources import BINARY, INFERENCE, UNWRITTEN, oip
 from quadriga_client.conformance.outcomes import Failed, Level, Skipped, Unsupported
 from quadriga_client.conformance.target import Target, valid_request
 from quadriga_client.conformance.tensors import Tensor, expect_same, infer_request, outputs_of
@@ -10,7 +10,6 @@ from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CONTENTS_FIELDS, DATATYPES, join_elements
 
 GROUP = "oip.infer"
-_INFERENCE = oip("Inference")
 #: Datatypes whose raw encoding the protocol's text does not give, or that it does not have.
 _RAW_LEVELS = {"BYTES": (Level.SHOULD, BINARY), "BF16": (Level.MAY, "Triton and KServe; not of OIP's table")}
 
@@ -30,7 +29,7 @@ def echo(target: Target, datatype: str, *, typed: bool) -> None:
 
 
 def _register(datatype: str) -> None:
-    level, source = _RAW_LEVELS.get(datatype, (Level.MUST, _INFERENCE))
+    level, source = _RAW_LEVELS.get(datatype, (Level.MUST, INFERENCE))
 
     @register(
         f"OIP-INFER-RAW-{datatype}", GROUP, level, f"{datatype} travels in raw contents, and keeps every value.",
@@ -57,7 +56,7 @@ for _datatype in DATATYPES:
 @register(
     "OIP-INFER-RAW-ORDER", GROUP, Level.MUST,
     "Raw contents belong to the inputs in the order in which the request lists them.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def raw_order(target: Target) -> None:
     model = target.pair()
@@ -72,7 +71,7 @@ def raw_order(target: Target) -> None:
 
 @register(
     "OIP-INFER-TYPED-ORDER", GROUP, Level.MUST, "Typed contents belong to the input that they stand in.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def typed_order(target: Target) -> None:
     model = target.pair()
@@ -86,7 +85,7 @@ def typed_order(target: Target) -> None:
 
 @register(
     "OIP-INFER-ONE-REPRESENTATION", GROUP, Level.MUST, "A response with raw contents has no typed ones.",
-    source=_INFERENCE, roles=["echo"],
+    source=INFERENCE, roles=["echo"],
 )  # fmt: skip
 def one_representation(target: Target) -> str:
     response = target.infer(valid_request(target.echo()))

@@ -13,6 +13,7 @@ def triton(document: str) -> str:
     return f"Triton docs/protocol/extension_{document}.md"
 
 
+INFERENCE: Final = oip("Inference")
 HEALTH_V1: Final = "gRPC doc/health-checking.md"
 REFLECTION: Final = "gRPC doc/server-reflection.md"
 STATUS_CODES: Final = "gRPC doc/statuscodes.md"

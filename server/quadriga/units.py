@@ -1,0 +1,5 @@
+"""How many of one unit make another. Runs in the server process and in commands."""
+
+from typing import Final
+
+MICROSECOND_NS: Final = 1_000
