@@ -81,6 +81,8 @@ class Cycle:
         self.server = server
         self._channel = channel
         self._threads = psutil.Process().num_threads()
+        # Such as the tracker of shared memory that another test's use of it has started.
+        self._others = set(psutil.Process().children())
 
     async def call(self, name: str, request: Any) -> bytes:
         response: bytes = await self._channel.unary_unary(f"/{SERVICE}/{name}")(request.SerializeToString(), timeout=60)
@@ -110,12 +112,16 @@ class Cycle:
             await self.call("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=load.model_name))
         await self.settled()
 
+    def workers(self) -> set[psutil.Process]:
+        """The server's child processes."""
+        return set(psutil.Process().children()) - self._others
+
     async def settled(self) -> None:
         """Waits for the workers to end and for the uploads to go, which an unload does not."""
         control = self.server._repository._control
         assert control is not None
         async with asyncio.timeout(30):
-            while self.server.models._retirements or control._removals or psutil.Process().children():
+            while self.server.models._retirements or control._removals or self.workers():
                 await asyncio.sleep(0.005)
 
     async def steady(self, like: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -138,7 +144,7 @@ class Cycle:
         return {
             "objects": Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, OWN)),
             "descriptors": Counter(file.rstrip("0123456789[]") for file in open_files(os.getpid())),
-            "processes": len(psutil.Process().children()),
+            "processes": len(self.workers()),
             # asyncio's pool starts threads as they are needed, up to a limit of its own.
             "many threads": psutil.Process().num_threads() > self._threads + MOST_POOL_THREADS,
             "tasks": len(asyncio.all_tasks()),
