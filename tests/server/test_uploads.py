@@ -42,6 +42,38 @@ def test_what_a_killed_server_left_is_removed_and_what_another_one_uses_is_not(f
     uploads.close()
 
 
+def test_a_folder_that_another_server_took_for_abandoned_is_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_file = fcntl.flock
+    taken: list[Path] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not taken:  # the other server gets the lock first, and removes the folder
+            taken.extend(folder.iterdir())
+            for path in taken:
+                remove_folder(path)
+        lock_file(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    uploads = Uploads()
+    made = uploads.new_folder()
+    assert made.is_dir()
+    assert made.parent not in taken
+    uploads.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_not_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(37, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="no locks"):
+        Uploads().new_folder()
+    assert list(folder.iterdir()) == []
+
+
 def test_what_is_no_servers_folder_stays(folder: Path) -> None:
     elsewhere = folder / "elsewhere"
     write_files(elsewhere, {PurePosixPath("lock"): b"", PurePosixPath("precious"): b""})

@@ -48,9 +48,11 @@ class StandInWorker:
 
 def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = []
+    yields: list[bool] = []
 
     class Boot:
         def __init__(self, name: str, load: Load, forked: object) -> None:
+            yields.append(load.yields)
             if failures:
                 raise failures.pop()
 
@@ -77,5 +79,6 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
         return watched.restarts
 
     assert asyncio.run(scenario()) == 3
+    assert yields == [True, False, False, False]  # one that replaces another is in a hurry
     assert any("too many open files" in text for text in told)
     assert any("a bug" in text for text in told)
