@@ -98,7 +98,8 @@ class RunningServer:
 
     def worker_of(self, model: str) -> int:
         """The pid of the worker of a model with one instance: the one that the server logged last."""
-        pids = re.findall(rf"{re.escape(model)}/\d+ is ready: pid (\d+)", self.log)
+        line = re.compile(rf"{re.escape(model)}/\d+ is ready: pid (\d+)")
+        pids = wait_for(lambda: line.findall(self.log), f"the worker of {model} in the log")
         return int(pids[-1])
 
     def get(self, path: str) -> tuple[int, str]:

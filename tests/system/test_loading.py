@@ -59,7 +59,7 @@ class Explicit:
         return str(metadata.properties["labels"])
 
     def loads(self) -> int:
-        """How many workers have become ready so far."""
+        """How many workers have become ready by the log, which may be read a little after what it tells of."""
         return self.server.log.count(" is ready: pid")
 
 
@@ -214,7 +214,7 @@ def test_a_load_without_a_change_does_nothing_and_one_with_a_change_loads_anew(e
     write_fake(explicit.repository, "loaded", {"labels": ["new"]})
     assert explicit.infer("loaded") == "1"
     explicit.load("loaded")
-    assert explicit.loads() == before + 1
+    wait_for(lambda: explicit.loads() == before + 1, "the new worker in the log")
     assert explicit.labels("loaded") == '["new"]'
     wait_for(lambda: len(explicit.server.workers()) == 1, "the old worker to end")
 

@@ -179,11 +179,14 @@ def send_slow_and_fast(callers: Callers, folder: Path) -> None:
 def test_a_batch_that_kills_its_workers_keeps_no_answer_for_ever(server: RunningServer, repository: Path) -> None:
     killed: set[int] = set()
 
+    def ready() -> set[int]:
+        return {int(pid) for pid in re.findall(r"mortal/1#\d is ready: pid (\d+)", server.log)} - killed
+
     def kill_workers() -> None:
-        ready = {int(pid) for pid in re.findall(r"mortal/1#\d is ready: pid (\d+)", server.log)}
-        for pid in ready - killed:
+        wait_for(lambda: len(ready()) == 2, "both workers in the log")
+        for pid in ready():
             os.kill(pid, signal.SIGKILL)
-        killed.update(ready)
+            killed.add(pid)
 
     def is_tried_again() -> bool:
         restarted = server.metric("quadriga_worker_restarts_total", model="mortal") == 2
