@@ -18,7 +18,7 @@ from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
-from quadriga_client.load.saturation import TIMER_MS, saturation, wanted
+from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
 from quadriga_client.load.windows import Cut, Verdict
 
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -87,12 +87,11 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
     saturated = saturation(
-        seen.arrivals,
         lag_p99_ms=lag_p99_ms,
         latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
         lag_share=lag_share,
         begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
-        due=wanted(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
+        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
     )
     errors = _errors(due)
     lag_note = None if saturated else _lag_note(lag_p99_ms, latency, lag_share)
@@ -155,8 +154,7 @@ def _level(arrivals: Arrivals) -> float:
         case Poisson(rate=rate) | Constant(rate=rate):
             return rate
         case Trace(offsets_ns=offsets):
-            gaps_ns = offsets[-1] - offsets[0] if offsets else 0
-            return (len(offsets) - 1) * _SECOND_NS / gaps_ns if gaps_ns else float(len(offsets))
+            return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
 
 
 def _verdict_note(seen: Seen, tolerance: float) -> str | None:
