@@ -159,16 +159,19 @@ def _level(arrivals: Arrivals) -> float:
 
 def _verdict_note(seen: Seen, tolerance: float) -> str | None:
     count = len(seen.windows) - seen.first
-    of = f"the figures are of the last {count}" if count > 1 else "the figures are of the last one"
+    measured = "the figures are of the last one" if count == 1 else f"the figures are of the last {count}"
     match seen.verdict:
         case Verdict.AGREED:
             return None
         case Verdict.UNSTABLE:
-            return f"not stable: of {len(seen.windows)} windows no three in a row agreed within {tolerance:.0%}; {of}"
+            total = len(seen.windows)
+            return (
+                f"not stable: in {total} windows throughput and p99 did not settle within {tolerance:.0%}; {measured}"
+            )
         case Verdict.SILENT:
             return f"ended after {count} windows in a row in which nothing was answered with OK"
         case Verdict.GO_ON:
-            return f"interrupted after {len(seen.windows)} windows, before three in a row agreed; {of}"
+            return f"interrupted before throughput and p99 had settled within {tolerance:.0%}; {measured}"
 
 
 def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:
