@@ -79,8 +79,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
     due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
     answered = due.where(due.codes == OK)
-    median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
-    blocks = block_count(seen.seconds, median_ns / _SECOND_NS)
+    blocks = _blocks(seen, answered)
     of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
     latency = distribution(answered.ended - answered.due, of_block, seed=seed)
     service = distribution(answered.ended - answered.begun, of_block, seed=seed)
@@ -94,8 +93,12 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
     )
     errors = _errors(due)
-    lag_note = None if saturated else _lag_note(lag_p99_ms, latency, lag_share)
-    notes = (saturated, _verdict_note(seen, tolerance), _errors_note(latency, errors), lag_note, _longest_note(latency))
+    notes = (
+        saturated or _lag_note(lag_p99_ms, latency, lag_share),
+        _verdict_note(seen, tolerance),
+        _errors_note(latency, errors),
+        _longest_note(latency),
+    )
     return Row(
         mode="closed" if isinstance(seen.arrivals, ClosedLoop) else "open",
         arrivals=_name(seen.arrivals),
@@ -119,6 +122,12 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
 def window_of(cut: Cut, measured: bool) -> Window:
     """A window as the report has it."""
     return Window(seconds=cut.seconds, throughput=cut.throughput, p99_ms=cut.p99_ms, measured=measured)
+
+
+def _blocks(seen: Seen, answered: Samples) -> int:
+    """Into how many the measured time is cut for intervals."""
+    median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
+    return block_count(seen.seconds, median_ns / _SECOND_NS)
 
 
 def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
@@ -164,10 +173,8 @@ def _verdict_note(seen: Seen, tolerance: float) -> str | None:
         case Verdict.AGREED:
             return None
         case Verdict.UNSTABLE:
-            total = len(seen.windows)
-            return (
-                f"not stable: in {total} windows throughput and p99 did not settle within {tolerance:.0%}; {measured}"
-            )
+            unsettled = f"in {len(seen.windows)} windows throughput and p99 did not settle within {tolerance:.0%}"
+            return f"not stable: {unsettled}; {measured}"
         case Verdict.SILENT:
             return f"ended after {count} windows in a row in which nothing was answered with OK"
         case Verdict.GO_ON:
