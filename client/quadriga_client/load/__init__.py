@@ -6,6 +6,7 @@
     echo.py         a server that answers at once: the generators' own ceiling               a process of its own
     windows.py      samples into windows; where three agree, the warm-up is over               pure
     measurement.py  one level of load, from its start to its row
+    mlperf/         MLPerf's scenarios, by its own load generator                            a process of its own
     report.py       rows, and all that a reader needs to believe them
 
 A request's latency counts from when it was due, not from when it was sent: one that waits behind a stalled server
