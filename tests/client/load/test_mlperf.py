@@ -216,7 +216,7 @@ def test_a_server_is_held_to_its_target(loadgen: Any) -> None:
     [
         ("SingleStream", "single_stream_expected_latency_ns", 1e6, 4e6),
         ("MultiStream", "multi_stream_expected_latency_ns", 8e6, 4e6),
-        ("Offline", "offline_expected_qps", 1300.0, 50.0),
+        ("Offline", "offline_expected_qps", 1500.0, 50.0),
     ],
 )
 def test_what_is_expected_is_given_or_measured(

@@ -30,7 +30,7 @@ SUMMARY: Final = "mlperf_log_summary.txt"
 REHEARSAL_SECONDS: Final = 1.0
 #: Of Offline, whose run is as long as its samples make it: too few make it invalid. Of queries one after the other the
 #: load generator itself makes twice as many as should be needed, and keeps some 0.5 KB of each.
-HEADROOM: Final = 1.3
+HEADROOM: Final = 1.5
 #: TestSettings.FromConfig's kind of configuration: the mlperf.conf that the load generator carries.
 _MLPERF_CONF: Final = 0
 
