@@ -10,7 +10,6 @@ from typing import Final, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis as MatplotlibAxis
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -84,12 +83,12 @@ def name_axes(axes: Axes, x: Axis, y: Axis) -> None:
 
 def axes_left(axes: Axes) -> float:
     """Points from the figure's left edge to the axes."""
-    left: float = axes.get_position().x0 * axes.figure.get_figwidth() * 72
-    return left
+    return float(axes.transAxes.transform((0, 0))[0])
 
 
-def scale_axis(which: MatplotlibAxis, axis: Axis, low: float, high: float) -> tuple[float, float]:
-    """Sets ticks of `axes.xaxis` or `axes.yaxis`; the limits that values from `low` to `high` need."""
+def scale_axis(axes: Axes, direction: Literal["x", "y"], axis: Axis, low: float, high: float) -> tuple[float, float]:
+    """Sets scale and ticks of one direction; the limits that values from `low` to `high` need."""
+    which = axes.xaxis if direction == "x" else axes.yaxis
     which.set_minor_locator(NullLocator())
     if axis.scale == "percentile":
         marks = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
@@ -97,7 +96,7 @@ def scale_axis(which: MatplotlibAxis, axis: Axis, low: float, high: float) -> tu
         which.set_major_formatter(FuncFormatter(lambda place, _: f"{100 * (1 - 10**-place):.6g}%"))
         return 0.0, max(high, stretched(99.0))
     if axis.scale == "log" and low > 0:
-        which.axes.set(**{f"{which.axis_name}scale": "log"})
+        axes.set(**{f"{direction}scale": "log"})
         subs = (1, 2, 5) if high / low < 2000 else (1,)
         which.set_major_locator(FixedLocator(axis.ticks) if axis.ticks else LogLocator(subs=subs))
         which.set_minor_locator(NullLocator())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
 
@@ -20,7 +20,7 @@ from quadriga_client.load.formats.canvas import (
 )
 from quadriga_client.load.formats.svg import INK, SOFT, plot_style, svg
 
-_HOLLOW: Final = {"markerfacecolor": "white", "markeredgewidth": 1.2, "linestyle": "none"}
+_HOLLOW: Final[dict[str, Any]] = {"markerfacecolor": "white", "markeredgewidth": 1.2, "linestyle": "none"}
 
 
 class Point(NamedTuple):
@@ -109,8 +109,8 @@ def line_plot(
         values = [value for each in series for point in each.points for value in (point.y, point.low, point.high)]
         heights = [value for value in values if value is not None] + [reference.value for reference in references]
         places = [_place(x, point.x) for each in series for point in each.points]
-        axes.set_xlim(*scale_axis(axes.xaxis, x, min(places, default=1), max(places, default=1)))
-        axes.set_ylim(*scale_axis(axes.yaxis, y, min(heights, default=1), max(heights, default=1)))
+        axes.set_xlim(*scale_axis(axes, "x", x, min(places, default=1), max(places, default=1)))
+        axes.set_ylim(*scale_axis(axes, "y", y, min(heights, default=1), max(heights, default=1)))
         name_axes(axes, x, y)
         ends = []
         for each, text, colour in zip(series, names, colours(len(series), ordered=ordered), strict=True):
@@ -133,17 +133,18 @@ def _draw(axes: Axes, points: Sequence[Point], colour: str, *, markers: bool) ->
     hollow = [point for point in points if not point.counts]
     known = [(point.x, point.low, point.high) for point in line if point.low is not None and point.high is not None]
     if len(known) > 1:
-        axes.fill_between(*zip(*known, strict=True), color=colour, alpha=0.14, linewidth=0)
+        places, lows, highs = zip(*known, strict=True)
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.14, linewidth=0)
     for place, low, high in known:
         axes.plot([place, place], [low, high], color=colour, linewidth=1.1, alpha=0.7)
-    style = {"marker": "o", "markersize": 3.6} if markers else {}
+    style: dict[str, Any] = {"marker": "o", "markersize": 3.6} if markers else {}
     if line:
         axes.plot(
             [point.x for point in line], [point.y for point in line], color=colour, clip_on=False, zorder=3, **style
         )
     if hollow:
-        places, heights = [point.x for point in hollow], [point.y for point in hollow]
-        axes.plot(places, heights, marker="o", markersize=5, markeredgecolor=colour, clip_on=False, zorder=3, **_HOLLOW)
+        at = [point.x for point in hollow], [point.y for point in hollow]
+        axes.plot(*at, marker="o", markersize=5, markeredgecolor=colour, clip_on=False, zorder=3, **_HOLLOW)
     last = max(line or hollow, key=lambda point: point.x)
     return last.x, last.y
 
@@ -186,7 +187,7 @@ def stacked_bars(
                 shown = max(value or 0.0, 0.0)
                 axes.barh(row, shown, left=sums[row], height=0.62, color=colour, alpha=0.3 if pale[row] else 0.9)
                 sums[row] += shown
-        axes.set_xlim(*scale_axis(axes.xaxis, x, 0.0, max(sums, default=0.0)))
+        axes.set_xlim(*scale_axis(axes, "x", x, 0.0, max(sums, default=0.0)))
         axes.set_ylim(max(len(bars), 1) - 0.5, -0.5)
         axes.set_yticks(range(len(bars)), names)
         axes.grid(visible=False, axis="y")
@@ -203,7 +204,7 @@ def _name_layers(axes: Axes, names: Sequence[str], height: float) -> None:
     """The parts' names above the bars, in one line, each behind a square of its colour."""
     place = 8.0
     for name, colour in zip(names, colours(len(names), ordered=False), strict=True):
-        at = {"xycoords": "figure pixels", "va": "center", "annotation_clip": False}
+        at: dict[str, Any] = {"xycoords": "figure pixels", "va": "center", "annotation_clip": False}
         axes.annotate("■", (place, height - 14), color=colour, fontsize=11, **at)
         axes.annotate(shortened(name), (place + 12, height - 14), color=INK, **at)
         place += 26 + LETTER * len(shortened(name))
@@ -223,7 +224,7 @@ def estimate_plot(estimates: Sequence[Estimate], *, name: str, label: str, x: Ax
         height = 62 + 26 * max(len(estimates), 1)
         figure, axes = figure_with_axes(left=text_width(names) + 14, right=46, top=12, height=height)
         ends = [end for each in estimates for end in (each.value, each.low, each.high) if end is not None]
-        axes.set_xlim(*scale_axis(axes.xaxis, x, min(ends, default=1), max(ends, default=1)))
+        axes.set_xlim(*scale_axis(axes, "x", x, min(ends, default=1), max(ends, default=1)))
         axes.set_ylim(max(len(estimates), 1) - 0.5, -0.5)
         axes.set_yticks(range(len(estimates)), names)
         axes.grid(visible=False, axis="y")
