@@ -235,6 +235,9 @@ def test_a_server_that_dies_under_load_is_an_error_with_its_name(repository: Pat
             running.process.kill()
             with pytest.raises(LoadError, match=rf"^[^\n]*{running.grpc}[^\n]*$"):
                 run.collect(time.monotonic_ns() + 20 * SECOND)
+            rest = codes(run.finish())
+            assert set(rest) == {OK, UNAVAILABLE}
+            assert rest[UNAVAILABLE] == 8
             with pytest.raises(LoadError, match="cannot connect to"):
                 fleet.start(ClosedLoop(1))
     finally:

@@ -13,7 +13,7 @@ from quadriga_client.load.http2 import Connection, Ended
 from quadriga_client.load.target import LoadTarget
 
 #: A process wakes up that much late or later; it is up before, and asks again and again for the rest.
-SPIN_NS: Final = 40_000
+SPIN_NS: Final = 50_000
 #: By how much the kernel may delay a sleeper on purpose, to wake several at once; usually 50 us.
 TIMER_SLACK: Final = Path("/proc/self/timerslack_ns")
 
