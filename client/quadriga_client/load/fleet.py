@@ -165,7 +165,8 @@ class Fleet:
         if any(not generator.done for generator in self._generators):
             self.close()  # a run that nobody finished, or one that failed
         if not self._generators:
-            self._generators = [Generator(begin) for begin in self._begins]
+            for begin in self._begins:
+                self._generators.append(Generator(begin))
         for generator in self._generators:
             generator.ready = generator.done = False
             generator.samples.clear()
