@@ -7,6 +7,7 @@ import click
 import pytest
 
 from quadriga.access import group_of
+from quadriga.commands.load import load
 from quadriga.commands.serve import serve
 from quadriga.commands.status import status
 from quadriga.config import GROUPS
@@ -94,6 +95,12 @@ def test_the_page_on_security_names_flags_and_groups_that_exist() -> None:
     client_flags = {option.opts[0] for option in status.params if isinstance(option, click.Option)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= {*options(), *client_flags}
     assert set(re.findall(r"^\| `([a-z][a-z-]+)` \|", page, re.MULTILINE)) == set(GROUPS)
+
+
+def test_the_page_on_load_tests_names_flags_that_exist() -> None:
+    page = (ROOT / "docs" / "load.md").read_text()
+    flags = {option.opts[0] for option in load.params if isinstance(option, click.Option)}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= {*flags, "--help"}
 
 
 def test_the_page_on_security_has_every_rpc_in_its_group() -> None:
