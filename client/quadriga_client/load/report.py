@@ -205,12 +205,14 @@ class Slo:
     Attributes:
         objective: As it was given: "p99<15ms".
         rate: The highest that held, requests per second; None where none did.
-        failed_rate: The lowest that did not; None where all did.
+        failed_rate: The lowest that did not, because of the server; None where there was none.
+        notes: What a reader must know, in sentences: that the generator was the limit, for example.
     """
 
     objective: str
     rate: float | None
     failed_rate: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
