@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ProtocolError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -106,7 +106,7 @@ class FrameReader:
         """The complete frames, each a `Frame`'s fields; what is left of the next one stays for the next `read`.
 
         Raises:
-            LoadError: One is larger than allowed: this is no HTTP/2.
+            ProtocolError: One is larger than allowed: this is no HTTP/2.
         """
         view, at, filled, unpack = self.view, 0, self._filled, HEADER.unpack_from
         while filled - at >= HEADER.size:
@@ -115,7 +115,7 @@ class FrameReader:
             end = start + (word >> 8)
             if end > filled:
                 if word >> 8 > FRAME_BYTES:
-                    raise LoadError(f"no HTTP/2 came, but {bytes(view[at : min(at + 40, filled)])!r}")
+                    raise ProtocolError(f"no HTTP/2 came, but {bytes(view[at : min(at + 40, filled)])!r}")
                 break
             yield word & 0xFF, flags, stream, start, end
             at = end
@@ -128,21 +128,23 @@ class FrameReader:
         """Takes what must come before the first frame; what is still missing of it.
 
         Raises:
-            LoadError: Something else came.
+            ProtocolError: Something else came.
         """
         size = min(len(expected), self._filled)
         if self.view[:size] != expected[:size]:
-            raise LoadError(f"no HTTP/2 came, but {bytes(self.view[:size])!r}")
+            raise ProtocolError(f"no HTTP/2 came, but {bytes(self.view[:size])!r}")
         self._filled -= size
         self.view[: self._filled] = self.view[size : size + self._filled]
         return expected[size:]
 
-    def number(self, start: int) -> int:
-        """The unsigned 32-bit number at a place of the buffer.
+    def number(self, start: int, end: int) -> int:
+        """The unsigned 32-bit number with which a payload begins.
 
         Raises:
-            LoadError: The frame is too short for one.
+            ProtocolError: The frame is too short for one.
         """
+        if end - start < _NUMBER.size:
+            raise ProtocolError(f"a frame came with {end - start} bytes that needs {_NUMBER.size}")
         number: int = _NUMBER.unpack_from(self.view, start)[0]
         return number
 
@@ -151,7 +153,7 @@ def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple
     """Where the payload of a DATA or HEADERS frame lies without padding and priority.
 
     Raises:
-        LoadError: The padding is longer than the frame.
+        ProtocolError: The padding is longer than the frame.
     """
     if flags & PADDED:
         padding = view[start] if start < end else end
@@ -159,5 +161,5 @@ def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple
     if flags & HAS_PRIORITY:
         start += 5
     if start > end:
-        raise LoadError("a frame came whose padding is longer than the frame itself")
+        raise ProtocolError("a frame came whose padding is longer than the frame itself")
     return start, end

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ConnectionLost, LoadError
 from quadriga_client.load.headers import UNAVAILABLE
-from quadriga_client.load.http2 import Connection, ConnectionLost, Ended
+from quadriga_client.load.http2 import Connection, Ended
 from quadriga_client.load.target import LoadTarget
 
 #: A process wakes up that much late or later; it is up before, and asks again and again for the rest.

@@ -41,7 +41,7 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
     closed = [row for row in rows if row.mode == "closed"]
     if closed:
         levels.append(_throughput(closed, report.ceiling))
-    told = [(row, name) for row, name in answered if row.server]
+    told = [(row, name) for row, name in answered if any(_phase(row, field) for field in _PHASES.values())]
     windows = [(row, name) for row, name in zip(report.rows, names(report.rows), strict=True) if row.windows]
     return {
         LEVELS: levels,
@@ -132,7 +132,7 @@ def _throughput(rows: Sequence[Row], ceiling: Ceiling | None) -> Picture:
 
 
 def _phases(told: Sequence[tuple[Row, str]]) -> Picture:
-    layers = [Layer(name, [getattr(row.server, field) for row, _ in told]) for name, field in _PHASES.items()]
+    layers = [Layer(name, [_phase(row, field) for row, _ in told]) for name, field in _PHASES.items()]
     layers = [layer for layer in layers if any(value is not None for value in layer.values)]
     caption = (
         "Where a request's time goes, on average: the server's phases, and what is left of the client's service time."
@@ -147,6 +147,11 @@ def _phases(told: Sequence[tuple[Row, str]]) -> Picture:
         wide=True,
     )
     return Picture(svg, caption, wide=True)
+
+
+def _phase(row: Row, field: str) -> float | None:
+    value: float | None = getattr(row.server, field, None)
+    return value
 
 
 def _windows(rows: Sequence[tuple[Row, str]]) -> Picture:

@@ -31,6 +31,7 @@ _SERVER_COLUMNS: Final = {
     "transport": "transport_ms",
     "CPU": "cpu_ms",
     "rows per batch": "rows_per_batch",
+    "memory, MB": "memory_mb",
 }
 
 
@@ -73,7 +74,7 @@ def _warnings(report: Report) -> Iterator[Block]:
     texts = {
         "no answers": "Without an answer: {}. The errors below say why.",
         "generator saturated": "The generator fell behind at {}: figures in brackets are its own, not the server's.",
-        "unstable": "Not settled: {}. Three windows in a row never agreed, so another run may give other figures.",
+        "unstable": "Not settled: {}. Its windows never agreed, so another run may give other figures.",
     }
     verdicts = [(*verdict(row), name) for row, name in zip(report.rows, names(report.rows), strict=True)]
     for wanted, text in texts.items():
@@ -177,13 +178,15 @@ def _server_side(rows: Sequence[Row]) -> list[Block]:
         return [Paragraph("The server was not asked for its side, or does not tell it.")] if rows else []
     sources = ", ".join(dict.fromkeys(server.source for server, _ in told))
     others = [name for server, name in told if not server.only_ours]
+    notes = [f"{name}: {server.note}" for server, name in told if server.note]
     return [
         Table(
             f"Means per request in ms, as {sources} has them; transport is what is left of the client's service time",
             ["level", "requests", *_SERVER_COLUMNS],
             [_server_row(server, name) for server, name in told],
         ),
-        *([Paragraph(f"Somebody else was calling as well at {', '.join(others)}.", "warning")] if others else []),
+        *([Paragraph(f"Not of these requests alone: {', '.join(others)}.", "warning")] if others else []),
+        *([Bullets(notes)] if notes else []),
     ]
 
 
@@ -200,7 +203,8 @@ def _objective(report: Report) -> list[Block]:
     text = f"The objective {slo.objective} holds at {held}"
     if slo.failed_rate is not None:
         text += f", and does not at {digits(slo.failed_rate)}"
-    return [Paragraph(f"{text}.", "warning" if slo.rate is None else "good")]
+    said = Paragraph(f"{text}.", "warning" if slo.rate is None else "good")
+    return [said, Bullets(slo.notes)] if slo.notes else [said]
 
 
 def _mlperf(run: Mlperf) -> list[Block]:
