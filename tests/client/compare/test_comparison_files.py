@@ -91,7 +91,7 @@ def test_csv_has_a_line_for_each_block() -> None:
 def test_the_verdicts_and_figures_are_in_the_markdown() -> None:
     text = markdown(REPORT)
     assert "# Comparison of a, b" in text
-    assert "requests/s: b has the highest throughput: 1.9" in text
+    assert "requests/s: b has the highest throughput: 2.02 times a" in text
     assert "Medians over 10 rounds" in text
     assert "97.49%" in text
     assert "Made Up 1" in text

@@ -126,7 +126,7 @@ def _known(value: float | None) -> Cell:
 def _agreements(report: Comparison) -> Iterator[Block]:
     first, tolerance = report.contestants[0].name, report.tolerance
     yield Table(
-        f"Answers held to those of {first}, within {tolerance.absolute:g} + {tolerance.relative:g} * |its own|",
+        f"An element may be {tolerance.absolute:g} plus {tolerance.relative:.3g} of {first}'s away from {first}'s",
         ["contestant", "verdict", "output", "its own name", "elements", "beyond", "largest difference", "same top 1"],
         [line for agreement in report.agreements for line in _agreement(agreement)],
     )
