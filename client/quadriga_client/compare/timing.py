@@ -25,8 +25,8 @@ from quadriga_client.load.source import LoadSource
 
 #: Of a block's length, what goes by before it counts: queues fill, and the caches of the cores.
 SETTLING_SHARE: Final = 0.2
-#: A contestant's warm-up: short windows, and not for ever.
-WARM_UP: Final = MeasurementSettings(window_seconds=0.25, most_windows=20)
+#: A contestant's warm-up: short windows, which need not be as alike as those that are measured, and not for ever.
+WARM_UP: Final = MeasurementSettings(window_seconds=0.25, tolerance=0.25, most_windows=12)
 _S_NS: Final = 1e9
 _MS_NS: Final = 1e6
 _CODES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
