@@ -1,10 +1,13 @@
 """The load generators: against the echo server, which grpcio vouches for, and against real servers."""
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +22,14 @@ from oip import infer_request
 from running_server import RunningServer, is_alive, wait_for, write_fake
 
 from quadriga_client import TlsOptions
+from quadriga_client.load import child
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, schedule
 from quadriga_client.load.ceiling import measure_ceiling
 from quadriga_client.load.echo import EchoServer, Stall
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.headers import DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, OK, UNAVAILABLE
+from quadriga_client.load.messages import RECORD
 from quadriga_client.load.samples import Samples, Times
 from quadriga_client.load.target import MODEL_INFER, LoadTarget
 
@@ -235,6 +240,9 @@ def test_a_server_that_dies_under_load_is_an_error_with_its_name(repository: Pat
             running.process.kill()
             with pytest.raises(LoadError, match=rf"^[^\n]*{running.grpc}[^\n]*$"):
                 run.collect(time.monotonic_ns() + 20 * SECOND)
+            rest = codes(run.finish())
+            assert set(rest) == {OK, UNAVAILABLE}
+            assert rest[UNAVAILABLE] == 8
             with pytest.raises(LoadError, match="cannot connect to"):
                 fleet.start(ClosedLoop(1))
     finally:
@@ -269,6 +277,77 @@ def test_a_server_that_drains_is_no_error_as_long_as_it_answers() -> None:
     assert set(codes(samples)) <= {OK, UNAVAILABLE}
     assert codes(samples).get(UNAVAILABLE, 0) <= len(samples.codes) // 10
     assert samples.ended[samples.codes == OK].max() - samples.due.min() > 600 * MS
+
+
+class Cutting:
+    """Stands between generators and a server; breaks the first connection after so many bytes of answers.
+
+    Attributes:
+        url: HOST:PORT.
+    """
+
+    def __init__(self, url: str, cut_after: int) -> None:
+        host, _, port = url.partition(":")
+        self._server = (host, int(port))
+        self._cut_after: float = cut_after
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._threads.append(threading.Thread(target=self._forward, args=(client, self._cut_after)))
+                self._threads[-1].start()
+                self._cut_after = np.inf
+
+    def _forward(self, client: socket.socket, left: float) -> None:
+        with client, socket.create_connection(self._server) as server:
+            other = {client: server, server: client}
+            while True:
+                for source in select.select(list(other), [], [])[0]:
+                    data = source.recv(1 << 16)
+                    left -= len(data) if source is server else 0
+                    if not data or left <= 0:
+                        return
+                    other[source].sendall(data)
+
+
+def test_a_connection_that_breaks_is_replaced_and_its_requests_are_unavailable() -> None:
+    with EchoServer(b"r" * 500) as echo:
+        cutting = Cutting(echo.url, cut_after=20_000)
+        try:
+            with Fleet(target(cutting.url), connections=1, processes=1) as fleet:
+                samples = for_ms(fleet, ClosedLoop(5), 500)
+        finally:
+            cutting.close()
+    seen = codes(samples)
+    assert set(seen) == {OK, UNAVAILABLE}
+    assert seen[UNAVAILABLE] <= 5
+    assert seen[OK] > 20_000 // 500  # more than the first connection could carry
+
+
+def test_a_parent_that_does_not_read_keeps_no_generator_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "PIPE_BYTES", 4096)
+    with EchoServer(b"r") as echo, Fleet(target(echo.url), connections=1, processes=1) as fleet:
+        run = fleet.start(ClosedLoop(4))
+        threading.Event().wait(0.5)
+        now_ns = time.monotonic_ns()
+        samples = run.collect(now_ns)
+        assert len(samples.due) > 4096 // RECORD.size
+        assert np.any(samples.ended > run.started_ns + 200 * MS)
+        assert samples.ended.max() <= now_ns
+        samples = Samples.joined([samples, run.finish()])
+    assert codes(samples) == {OK: len(samples.due)}
+    assert most_at_once(samples.due, samples.ended) == 4
 
 
 def test_a_killed_generator_is_an_error_and_the_others_end() -> None:

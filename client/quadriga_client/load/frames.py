@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from quadriga_client.load.errors import ProtocolError
 
@@ -35,16 +35,6 @@ NO_TABLE: Final = b"\x20"
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _NUMBER: Final = struct.Struct(">I")
-
-
-class Frame(NamedTuple):
-    """A frame in a reader's buffer: its payload lies there from `start` to `end`."""
-
-    kind: int
-    flags: int
-    stream: int
-    start: int
-    end: int
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -99,11 +89,14 @@ class FrameReader:
 
     @property
     def expects_more(self) -> bool:
-        """Whether another `read` may give something at once, though no selector says so, or little use to ask it."""
+        """Whether another `read` may give something though no selector says so: it is to be asked until it has none."""
         return self._records
 
     def frames(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """The complete frames, each a `Frame`'s fields; what is left of the next one stays for the next `read`.
+        """The complete frames; what is left of the next one stays for the next `read`.
+
+        Yields:
+            Kind, flags, stream, and where in `view` the payload begins and ends.
 
         Raises:
             ProtocolError: One is larger than allowed: this is no HTTP/2.

@@ -60,6 +60,8 @@ from quadriga_client.load.target import LoadTarget
 
 #: Until a connection stands and both sides know the other's settings.
 CONNECT_SECONDS: Final = 10.0
+#: Of what a server gives as its reason to go, in bytes.
+MOST_REASON: Final = 200
 
 
 class Connection:
@@ -191,8 +193,9 @@ class Connection:
         return ended
 
     def abandon(self) -> list[Ended]:
-        """Everything under way or waiting, as UNAVAILABLE: for a connection that is lost."""
-        ended = [Ended(each.request, UNAVAILABLE, each.received) for each in (*self._streams.values(), *self._waiting)]
+        """Everything under way or waiting, as UNAVAILABLE, and what `receive` could not say: for a lost connection."""
+        ended, self._ended = self._ended, []
+        ended += [Ended(each.request, UNAVAILABLE, each.received) for each in (*self._streams.values(), *self._waiting)]
         self._streams.clear()
         self._waiting.clear()
         return ended
@@ -330,8 +333,8 @@ class Connection:
     def _go_away(self, last: int, error: int, why: bytes) -> None:
         """The server takes no more; what it has not seen ends, the rest goes on."""
         if error != NO_ERROR:
-            text = why.decode(errors="replace")
-            raise LoadError(f"the server at {self._url} ended the connection with error {error}: {text or 'no reason'}")
+            text = why[:MOST_REASON].decode(errors="replace")
+            raise LoadError(f"the server at {self._url} ended the connection with error {error}: {text!r}")
         self.going_away = True
         for number in [number for number in self._streams if number > last]:
             self._end(number, UNAVAILABLE)

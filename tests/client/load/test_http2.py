@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import hpack
+import numpy as np
 import pytest
 
 from quadriga_client.load import dialing, headers, http2
@@ -420,7 +421,7 @@ def test_a_server_that_goes_away_finishes_what_it_took(connect: Connect) -> None
 def test_a_server_that_goes_away_with_an_error_says_why(connect: Connect) -> None:
     pair = connect()
     pair.peer.send(h2.GOAWAY, 0, 0, struct.pack(">II", 0, 11) + b"too_many_pings")
-    with pytest.raises(LoadError, match="peer:1 ended the connection with error 11: too_many_pings"):
+    with pytest.raises(LoadError, match="peer:1 ended the connection with error 11: 'too_many_pings'"):
         pair.receive()
 
 
@@ -530,3 +531,24 @@ def test_addresses(url: str, parts: tuple[str, int]) -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(LoadError, match="HOST:PORT"):
         dialing.split_url(url)
+
+
+def test_whatever_comes_is_an_answer_or_an_error(connect: Connect) -> None:
+    random = np.random.default_rng(0)
+    kinds = [h2.DATA, h2.HEADERS, h2.RST_STREAM, h2.SETTINGS, h2.PING, h2.GOAWAY, h2.WINDOW_UPDATE, h2.CONTINUATION]
+    for _ in range(300):
+        pair = connect(b"q" * 30, INITIAL_WINDOW_SIZE=20)
+        pair.send(*range(5))
+        ended = []
+        try:
+            for step in range(20):
+                flags, stream, size = random.integers(256), 2 * random.integers(7) + 1, random.integers(40)
+                pair.peer.send(int(random.choice(kinds)), int(flags), int(stream), random.bytes(int(size)))
+                if step % 3:
+                    ended += pair.receive()
+        except LoadError as error:
+            assert "\n" not in str(error)
+        ended += pair.connection.abandon()
+        assert sorted(each.request for each in ended) == list(range(5))
+        pair.connection.close()
+        pair.peer.socket.close()

@@ -18,7 +18,10 @@ def table_line(text: str, name: str) -> list[str]:
 
 def test_full_report_has_all_of_its_parts() -> None:
     text = markdown(full_report())
-    assert text.startswith("# Load test of same_onnx\n\nsame_onnx version 1 (onnx) on quadriga 0.1.0 at 127.0.0.1:8001")
+    assert text.startswith(
+        "# Load test of same_onnx\n\nsame_onnx version 1 (onnx) on quadriga 0.1.0 at 127.0.0.1:8001, "
+    )
+    assert ", 2030-01-02 03:04 UTC.\n" in text
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == [
         "Levels of load",

@@ -161,3 +161,9 @@ def test_data_cannot_end_its_element() -> None:
     found = re.search(r'id="mine">(.*?)</script>', text, re.DOTALL)
     assert found
     assert json.loads(found[1]) == document
+
+
+def test_levels_that_do_not_count_have_no_percentile_curves() -> None:
+    text = html(report([row(100, "open", saturated=True), row(8)]))
+    assert 'id="percentiles-closed-figure_1"' in text
+    assert "percentiles-open" not in text

@@ -11,6 +11,7 @@ from quadriga_client.load.formats.wording import (
     estimate,
     level,
     milliseconds,
+    moment,
     names,
     number,
     plural,
@@ -44,7 +45,7 @@ def lead(report: Report) -> str:
     """Who was measured, and when."""
     version = f" version {report.request.version}" if report.request.version else ""
     platform = f" ({report.platform})" if report.platform else ""
-    return f"{report.request.model}{version}{platform} on {report.server} at {report.url}, {report.created}."
+    return f"{report.request.model}{version}{platform} on {report.server} at {report.url}, {moment(report.created)}."
 
 
 def sections(report: Report) -> list[Section]:
