@@ -223,8 +223,9 @@ class Shown:
 @contextmanager
 def _shown(*, quiet: bool) -> Iterator[Shown]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as display:
+    console = Console(stderr=True)
+    off = quiet or not console.is_terminal
+    with Progress(*columns, console=console, auto_refresh=False, transient=True, disable=off) as display:
         yield Shown(display)
 
 
