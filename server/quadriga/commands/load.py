@@ -1,8 +1,7 @@
 """`quadriga load`: load on a model of any server, and a report of how it bore that. Runs in the command's process."""
 
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
 from quadriga.commands.load_display import Display, Lines, Quiet, print_report
 from quadriga.commands.load_plan import DEFAULT_CONCURRENCY, Loads, plan_of
+from quadriga.commands.parsed import parse_shape, parsed, typed_command
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.arrivals import read_trace
 from quadriga_client.load.errors import LoadError
@@ -34,33 +34,6 @@ INTERRUPTED: Final = 130
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 _DEFAULTS: Final = MeasurementSettings()
-
-
-def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """Reads an option's texts by a function that raises LoadError; what is not given stays as it is."""
-
-    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:  # noqa: ANN401
-        try:
-            if isinstance(value, tuple):
-                return tuple(map(parse, value))
-            return None if value is None else parse(value)
-        except LoadError as error:
-            raise click.BadParameter(str(error), context, parameter) from None
-
-    return read
-
-
-def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """A name and sizes, from NAME:3,224,224; a name may have colons itself.
-
-    Raises:
-        LoadError: The text is not of this form.
-    """
-    name, separator, sizes = text.rpartition(":")
-    parts = sizes.split(",")
-    if not (separator and name and all(part.isdecimal() for part in parts)):
-        raise LoadError(f"{text!r} is no shape; expected an input's name and its sizes, as NAME:3,224,224")
-    return name, tuple(map(int, parts))
 
 
 @click.command(context_settings={"show_default": True})
@@ -195,11 +168,6 @@ def options_of(target: Target, options: Mapping[str, Any]) -> LoadOptions:
         )
     except LoadError as error:
         raise click.UsageError(str(error)) from None
-
-
-def typed_command() -> str:
-    """The command as it was typed; it holds no secrets, since tokens are given by files."""
-    return shlex.join(["quadriga", *sys.argv[1:]])
 
 
 def status_of(report: Report) -> int:
