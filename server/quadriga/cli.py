@@ -31,7 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 #: Subcommand -> the extra that it needs besides that of the command line.
-EXTRAS: Final = {"load": "load"}
+EXTRAS: Final = {"load": "load", "compare": "load"}
 
 
 class LazyGroup(click.Group):
