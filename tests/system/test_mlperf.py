@@ -1,6 +1,7 @@
 """MLPerf's official load generator against a real server: verdicts, failures, and what is left after each end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from running_server import END_SECONDS, RunningServer, is_alive, wait_for, write
 
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.mlperf import SCENARIOS, MlperfSettings, Scenario, run_scenario
+from quadriga_client.load.mlperf.scenario import CORES_KEY
 from quadriga_client.load.target import LoadTarget
 from quadriga_proto import inference_pb2 as pb
 
@@ -77,7 +79,8 @@ def test_a_scenario_ends_with_a_verdict(
     assert bool(mlperf.reasons) != mlperf.valid
     assert int(mlperf.summary["99.00 percentile latency (ns)"]) > 0
     assert mlperf.settings["min_duration (ms)"] == "500"
-    assert mlperf.notes[0] == "not a submission: min duration shortened to 0.5 s from 600 s"
+    assert mlperf.notes[0] == "not a submission: min duration is 0.5 s instead of 600 s"
+    assert float(mlperf.summary[CORES_KEY]) > 0
     assert mlperf.errors == {}
     assert list(folder.iterdir()) == list(current.iterdir()) == []
 
@@ -91,9 +94,33 @@ def test_too_few_queries_are_not_valid(server: RunningServer) -> None:
 
 
 def test_failing_requests_are_not_valid(server: RunningServer) -> None:
-    mlperf = run_scenario(target(server, "nobody"), "MultiStream", settings=SHORT)
+    mixed = LoadTarget(url=server.grpc, requests=(request("echo"), request("nobody")), timeout=10.0)
+    mlperf = run_scenario(mixed, "MultiStream", settings=SHORT)
     assert not mlperf.valid
     assert mlperf.reasons[0] == f"{mlperf.errors['NOT_FOUND']} requests failed: NOT_FOUND"
+    assert any(re.fullmatch(r"requests failed before the run: [\d,]+ NOT_FOUND", note) for note in mlperf.notes)
+
+
+@pytest.mark.parametrize("scenario", ["Server", "Offline"])
+def test_a_server_that_answers_nothing_with_ok(server: RunningServer, folder: Path, scenario: Scenario) -> None:
+    with pytest.raises(LoadError, match=r"no request before the run was answered with OK: [\d,]+ NOT_FOUND"):
+        run_scenario(target(server, "nobody"), scenario, settings=SHORT)
+    assert list(folder.iterdir()) == []
+
+
+def test_an_error_of_the_load_generator_is_a_reason(server: RunningServer) -> None:
+    settings = MlperfSettings(
+        min_duration=0.5, min_queries=1, expected_latency_ms=250.0
+    )  # four queries; far fewer are slow
+    mlperf = run_scenario(target(server), "SingleStream", settings=settings)
+    assert not mlperf.valid
+    assert mlperf.reasons[-1].startswith("the load generator's error: Ending early: Ran out of generated queries")
+
+
+def test_a_run_that_memory_is_too_small_for(server: RunningServer, folder: Path) -> None:
+    with pytest.raises(LoadError, match=r"Server would hold 600,000,000 samples in memory.* a lower rate$"):
+        run_scenario(target(server), "Server", settings=MlperfSettings(target_qps=1e6))
+    assert list(folder.iterdir()) == []
 
 
 def test_nobody_listens(folder: Path) -> None:

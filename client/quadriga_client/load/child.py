@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.messages import Kind, Report, pack_order, pack_report, take_orders, take_reports
@@ -20,6 +20,29 @@ from quadriga_client.load.messages import Kind, Report, pack_order, pack_report,
 PIPE_BYTES: Final = 1 << 20
 END_SECONDS: Final = 5.0
 ORDERS, REPORTS = 0, 1
+
+
+def spawn(
+    module: str, *, stdout: int | IO[bytes], stderr: IO[bytes] | None = None, buffer_bytes: int = -1
+) -> subprocess.Popen[bytes]:
+    """Starts `main()` of a module that this process can import, with a pipe for its stdin.
+
+    Args:
+        module: Its full name.
+        stdout: As subprocess has it.
+        stderr: None: this process's own.
+        buffer_bytes: Of the pipes, as subprocess has it: -1 for its own choice, 0 for none.
+    """
+    return subprocess.Popen(
+        # -P: a file of the user's in the current folder must not stand in for a module.
+        [sys.executable, "-P", "-c", f"from {module} import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        bufsize=buffer_bytes,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
 
 
 class Child:
@@ -32,11 +55,7 @@ class Child:
     def __init__(self, module: str, name: str) -> None:
         """Starts `main()` of a module; `name` is what errors call it."""
         self._name = name
-        command = [sys.executable, "-P", "-c", f"from {module} import main; main()"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment, start_new_session=True
-        )
+        self._process = spawn(module, stdout=subprocess.PIPE, buffer_bytes=0)
         if self._process.stdin is None or self._process.stdout is None:
             raise RuntimeError("started without pipes")
         self._orders, self._reports = self._process.stdin, self._process.stdout

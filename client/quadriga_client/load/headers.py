@@ -5,8 +5,11 @@ nothing either (SETTINGS_HEADER_TABLE_SIZE 0). So an answer's block, seen before
 """
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+import grpc
 import hpack
 
 from quadriga_client.load.errors import ProtocolError
@@ -20,6 +23,7 @@ LARGEST_TIMEOUT: Final = 99_999_999
 
 OK, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 2, 12, 13, 14
 CANCELLED, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 1, 4, 5, 7, 8, 16
+_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 #: gRPC's doc/http-grpc-status-mapping.md: for an answer that has no status of gRPC's.
 _OF_HTTP: Final = {
@@ -90,6 +94,19 @@ def decode(block: bytes) -> Head:
 def code_of_reset(error: int) -> int:
     """The status code of gRPC for a stream that the server reset."""
     return _OF_RESET.get(error, INTERNAL)
+
+
+def code_name(code: int) -> str:
+    """A status code's name, "NOT_FOUND"; what is no code of gRPC's is UNKNOWN."""
+    return _NAMES.get(code, _NAMES[UNKNOWN])
+
+
+def counts_by_name(counts: Mapping[int, int]) -> dict[str, int]:
+    """Code -> how many, with the codes' names; in the order of the codes."""
+    by_name: Counter[str] = Counter()
+    for code, count in sorted(counts.items()):
+        by_name[code_name(code)] += count
+    return dict(by_name)
 
 
 def request_block(target: LoadTarget) -> bytes:

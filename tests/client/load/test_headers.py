@@ -6,7 +6,15 @@ import pytest
 from quadriga_client import TlsOptions
 from quadriga_client.load import headers
 from quadriga_client.load.errors import ProtocolError
-from quadriga_client.load.headers import Head, Heads, code_of_reset, request_block, timeout_text
+from quadriga_client.load.headers import (
+    Head,
+    Heads,
+    code_name,
+    code_of_reset,
+    counts_by_name,
+    request_block,
+    timeout_text,
+)
 from quadriga_client.load.target import MODEL_INFER, LoadTarget
 
 TARGET = LoadTarget(url="host:8001", requests=(b"",), timeout=1.5, metadata=(("authorization", "Bearer " + "x" * 300),))
@@ -134,3 +142,16 @@ def test_remembered_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_resets_have_codes(error: int, code: int) -> None:
     assert code_of_reset(error) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(0, "OK"), (4, "DEADLINE_EXCEEDED"), (16, "UNAUTHENTICATED"), (17, "UNKNOWN"), (-1, "UNKNOWN")]
+)
+def test_a_code_has_grpcs_name(code: int, name: str) -> None:
+    assert code_name(code) == name
+
+
+def test_codes_that_nobody_knows_are_counted_together() -> None:
+    counts = counts_by_name({99: 1, 5: 2, 2: 3})
+    assert list(counts.items()) == [("UNKNOWN", 4), ("NOT_FOUND", 2)]
+    assert counts_by_name({}) == {}

@@ -2,16 +2,18 @@
 
 import importlib.util
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.mlperf import SCENARIOS, MlperfSettings, Scenario, run_scenario
-from quadriga_client.load.mlperf.process import Outcome, generator_settings
-from quadriga_client.load.mlperf.scenario import verdict
+from quadriga_client.load.mlperf import SCENARIOS, MlperfSettings, detailed_log, run_scenario, scenario
+from quadriga_client.load.mlperf.process import OUTCOME, SUMMARY, Outcome
+from quadriga_client.load.mlperf.scenario import CORES_KEY, verdict
 from quadriga_client.load.mlperf.summary import parse
+from quadriga_client.load.report import Mlperf
 from quadriga_client.load.target import LoadTarget
 
 SUMMARIES = Path(__file__).parent / "mlperf_summaries"
@@ -84,6 +86,40 @@ def test_a_summary_without_a_verdict_is_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "errors"), [("multi_stream_invalid", ("1 ERROR encountered",)), ("single_stream_valid", ())]
+)
+def test_a_summary_tells_of_errors(name: str, errors: tuple[str, ...]) -> None:
+    assert parse(summary_text(name)).errors == errors
+
+
+def test_a_summary_tells_of_several_errors() -> None:
+    text = summary_text("single_stream_valid").replace(
+        "No errors encountered during test.", "12 ERRORS encountered. See"
+    )
+    assert parse(text).errors == ("12 ERRORS encountered",)
+
+
+# Detailed logs
+
+
+def logged(value: str, *, is_error: str = "true") -> str:
+    return f':::MLLOG {{"key": "error_runtime", "value": {value}, "metadata": {{"is_error": {is_error}, "pid": 1}}}}\n'
+
+
+def test_a_detailed_log_has_errors_among_other_things() -> None:
+    lines = [logged('"version 6"', is_error="false"), logged('"Ending early."'), logged("7"), logged("null")]
+    assert list(detailed_log.errors(lines)) == ["Ending early.", "7", "error_runtime"]
+
+
+@pytest.mark.parametrize("line", ["", "\n", ":::MLLOG {", ":::MLLOG 3", ':::MLLOG {"key": "error"}', "error: no log"])
+def test_a_line_that_is_no_error_is_passed_over(line: str) -> None:
+    assert list(detailed_log.errors([line, logged('"one"')])) == ["one"]
+
+
+# Verdicts
+
+
 def test_failed_requests_make_a_valid_run_invalid() -> None:
     mlperf = verdict("SingleStream", summary_text("single_stream_valid"), Outcome(failures={14: 1, 5: 7}))
     assert not mlperf.valid
@@ -95,6 +131,29 @@ def test_failed_requests_make_a_valid_run_invalid() -> None:
 def test_failed_requests_stand_before_other_reasons() -> None:
     mlperf = verdict("Server", summary_text("server_invalid"), Outcome(failures={99: 3}))
     assert mlperf.reasons[:2] == ("3 requests failed: UNKNOWN", "Performance constraints satisfied: NO")
+
+
+def test_errors_are_reasons_of_an_invalid_run() -> None:
+    text = summary_text("multi_stream_invalid")
+    assert verdict("MultiStream", text, Outcome()).reasons[-1] == "the load generator's error: 1 ERROR encountered"
+    mlperf = verdict("MultiStream", text, Outcome(), ["Ending early."])
+    assert mlperf.reasons[-1] == "the load generator's error: Ending early."
+    assert mlperf.notes == ()
+
+
+def test_errors_are_notes_of_a_valid_run() -> None:
+    mlperf = verdict("SingleStream", summary_text("single_stream_valid"), Outcome(), ["a clock went back"])
+    assert mlperf.valid
+    assert mlperf.reasons == ()
+    assert mlperf.notes == ("the load generator's error: a clock went back",)
+
+
+@pytest.mark.parametrize(("cores", "figure"), [(0.0, "0.00"), (0.89, "0.89"), (0.9, "0.90"), (1.25, "1.25")])
+def test_a_busy_process_is_noted(cores: float, figure: str) -> None:
+    mlperf = verdict("SingleStream", summary_text("single_stream_valid"), Outcome(cores=cores))
+    assert mlperf.summary[CORES_KEY] == figure
+    assert mlperf.valid
+    assert any("the server may be faster" in note for note in mlperf.notes) == (cores >= 0.9)
 
 
 def test_notes_leave_a_run_valid() -> None:
@@ -128,6 +187,19 @@ def test_settings_that_no_run_can_have_are_refused(settings: dict[str, Any], mes
         MlperfSettings(**settings)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("Offline", {"target_percentile": 99.0}, "Offline scenario is not judged by a latency"),
+        ("Offline", {"target_latency_ms": 5.0}, "Offline scenario has no latency to keep to, only Server has"),
+        ("SingleStream", {"target_latency_ms": 5.0}, "SingleStream scenario has no latency to keep to"),
+    ],
+)
+def test_what_a_scenario_is_not_judged_by_is_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(LoadError, match=message):
+        run_scenario(TARGET, name, settings=MlperfSettings(**settings))
+
+
 def test_an_unknown_scenario_is_refused() -> None:
     with pytest.raises(LoadError, match="'Online' is no scenario of MLPerf; there are SingleStream, MultiStream, "):
         run_scenario(TARGET, "Online", settings=MlperfSettings())
@@ -144,6 +216,32 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run_scenario(TARGET, "Offline", settings=MlperfSettings())
 
 
+# The process
+
+
+class Python:
+    """Stands for the process: a shell script in its place, whose $FOLDER is the run's."""
+
+    def __init__(self, path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._path = path
+        monkeypatch.setattr(sys, "executable", str(path))
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        monkeypatch.setenv("FOLDERS", str(folder))
+
+    def run(self, program: str) -> Mlperf:
+        self._path.write_text(f"#!/bin/sh\nFOLDER=$(echo $FOLDERS/*)\n{program}\n")
+        self._path.chmod(0o755)
+        target = LoadTarget(url="127.0.0.1:1", requests=(bytes(1_000_000),), timeout=1.0)  # more than a pipe holds
+        return run_scenario(target, "Offline", settings=MlperfSettings())
+
+
+@pytest.fixture
+def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Python:
+    (tmp_path / "folders").mkdir()
+    return Python(tmp_path / "python", tmp_path / "folders", monkeypatch)
+
+
 @pytest.mark.parametrize(
     ("program", "message"),
     [
@@ -151,83 +249,30 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("echo one >&2; echo two >&2; exit 1", "ended with status 1: two$"),
         ("kill -9 $$", "ended with status -9$"),
         ("exit 0", "ended with status 0$"),
+        (f"echo '{{}}' > $FOLDER/{OUTCOME}", f"ended without a verdict: it left no {SUMMARY}$"),
+        (f"echo '{{' > $FOLDER/{OUTCOME}", "left an outcome that cannot be read: "),
+        (f"echo '{{\"failures\": 3}}' > $FOLDER/{OUTCOME}", "left an outcome that cannot be read: Expected `object`"),
+        (f"echo '{{}}' > $FOLDER/{OUTCOME}; echo > $FOLDER/{SUMMARY}", "gave no verdict"),
+        (f'echo \'{{"error": "nobody listens"}}\' > $FOLDER/{OUTCOME}', "^nobody listens$"),
     ],
-    ids=["status", "message", "killed", "silent"],
+    ids=["status", "message", "killed", "silent", "no summary", "half", "other types", "no verdict", "error"],
 )
-def test_a_process_that_fails_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, message: str
-) -> None:
-    python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\n{program}\n")
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
-    target = LoadTarget(url="127.0.0.1:1", requests=(bytes(1_000_000),), timeout=1.0)  # more than a pipe holds
+def test_a_process_that_fails_is_an_error(python: Python, tmp_path: Path, program: str, message: str) -> None:
     with pytest.raises(LoadError, match=message):
-        run_scenario(target, "Offline", settings=MlperfSettings())
+        python.run(program)
+    assert list((tmp_path / "folders").iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def loadgen() -> Any:
-    return pytest.importorskip("mlperf_loadgen")
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_what_is_not_set_is_mlperfs_own(loadgen: Any, scenario: Scenario) -> None:
-    settings, notes = generator_settings(loadgen, scenario, MlperfSettings(target_qps=7.0), 100.0)
-    assert settings.scenario == getattr(loadgen.TestScenario, scenario)
-    assert settings.mode == loadgen.TestMode.PerformanceOnly
-    assert settings.min_duration_ms == 600_000
-    assert settings.server_target_latency_percentile == 0.99
-    assert settings.single_stream_target_latency_percentile == 0.9
-    assert settings.multi_stream_samples_per_query == 8
-    assert notes == ()
-
-
-def test_less_than_a_submission_needs_is_noted(loadgen: Any) -> None:
-    less = MlperfSettings(min_duration=2.5, min_queries=10)
-    settings, notes = generator_settings(loadgen, "MultiStream", less, 100.0)
-    assert (settings.min_duration_ms, settings.min_query_count) == (2500, 10)
-    assert notes == (
-        "not a submission: min duration shortened to 2.5 s from 600 s",
-        "not a submission: min query count lowered to 10 from 662",
-    )
-
-
-def test_more_than_a_submission_needs_is_not_noted(loadgen: Any) -> None:
-    settings, notes = generator_settings(
-        loadgen, "Offline", MlperfSettings(min_duration=900.0, min_queries=24_576), 100.0
-    )
-    assert (settings.min_duration_ms, settings.min_query_count) == (900_000, 24_576)
-    assert notes == ()
-
-
-def test_a_server_is_held_to_its_target(loadgen: Any) -> None:
-    target = MlperfSettings(target_qps=250.0, target_latency_ms=15.0, target_percentile=95.0)
-    settings, _ = generator_settings(loadgen, "Server", target, 100.0)
-    assert settings.server_target_qps == 250.0
-    assert settings.server_target_latency_ns == 15_000_000
-    assert settings.server_target_latency_percentile == 0.95
-    assert settings.multi_stream_target_latency_percentile == 0.99
-
-
-@pytest.mark.parametrize(
-    ("scenario", "name", "measured", "given"),
-    [
-        ("SingleStream", "single_stream_expected_latency_ns", 1e6, 4e6),
-        ("MultiStream", "multi_stream_expected_latency_ns", 8e6, 4e6),
-        ("Offline", "offline_expected_qps", 1500.0, 50.0),
-    ],
-)
-def test_what_is_expected_is_given_or_measured(
-    loadgen: Any, scenario: Scenario, name: str, measured: float, given: float
+def test_a_process_that_does_not_end_after_its_outcome_is_ended(
+    python: Python, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, _ = generator_settings(loadgen, scenario, MlperfSettings(), 1000.0)
-    assert getattr(settings, name) == pytest.approx(measured)
-    settings, _ = generator_settings(
-        loadgen, scenario, MlperfSettings(expected_latency_ms=4.0, expected_qps=50.0), 1000.0
-    )
-    assert getattr(settings, name) == pytest.approx(given)
+    monkeypatch.setattr(scenario, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(scenario, "END_SECONDS", 0.01)
+    summary = SUMMARIES / "offline_invalid.txt"
+    mlperf = python.run(
+        f"cp {summary} $FOLDER/{SUMMARY}; echo '{{}}' > $FOLDER/part; mv $FOLDER/part $FOLDER/{OUTCOME}\nexec cat"
+    )  # until its stdin closes
+    assert not mlperf.valid
 
 
 def test_how_many_requests_are_under_way() -> None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.mlperf.process import rehearse
+from quadriga_client.load.mlperf.cpu import CpuShare
+from quadriga_client.load.mlperf.rehearsal import rehearse
 from quadriga_client.load.mlperf.system import Complete, SystemUnderTest
 
 SECOND = 1_000_000_000
@@ -181,21 +182,85 @@ def test_a_server_that_cannot_be_reached_any_more_ends_the_run(harness: Harness)
         harness.system.step()
 
 
+def test_queries_are_sent_one_after_the_other(harness: Harness) -> None:
+    for query in ([900, 901], [], [2**64 - 1]):
+        harness.system.issue(query, [0] * len(query))
+    harness.system.step()
+    assert [number for _, number in harness.connections.sent] == [0, 1, 2]
+    harness.connections.answers = [Answer(number) for number in range(3)]
+    harness.system.step()
+    assert harness.completed == [[900, 901, 2**64 - 1]]
+    assert harness.system.idle
+
+
+def test_as_many_indexes_as_samples(harness: Harness) -> None:
+    with pytest.raises(ValueError, match="2 samples came with 1 indexes"):
+        harness.system.issue([900, 901], [0])
+    assert harness.system.idle
+
+
+class Slow(FakeConnections):
+    """Each request takes 10 ms, by a clock of its own, and ends with the code that `code_at` tells for its end."""
+
+    def __init__(self, code_at: Callable[[float], int]) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._code_at = code_at
+
+    def send(self, slot: int, request: int) -> None:
+        super().send(slot, request)
+        self.now += 0.01
+        self.answers.append(Answer(request, self._code_at(self.now)))
+
+
 def test_a_rehearsal_counts_answers_after_its_first_half() -> None:
-    now = 0.0
-
-    class Slow(FakeConnections):
-        """Take 10 ms for each request, by the test's clock."""
-
-        def send(self, slot: int, request: int) -> None:
-            nonlocal now
-            super().send(slot, request)
-            now += 0.01
-            self.answers.append(Answer(request))
-
-    connections = Slow()
+    connections = Slow(lambda now: 0)
     with closing(system_over(connections)) as system:
-        rate = rehearse(system, 1, seconds=2.0, clock=lambda: now)
+        rehearsal = rehearse(system, 1, seconds=2.0, clock=lambda: connections.now)
         assert system.idle
-    assert rate == pytest.approx(100.0, rel=0.02)
+        assert system.answered == 0
+    assert rehearsal.answers_per_second == pytest.approx(100.0, rel=0.02)
+    assert rehearsal.notes == ()
     assert len(connections.sent) == pytest.approx(200, abs=2)
+
+
+def test_a_rehearsal_counts_only_what_is_answered_with_ok() -> None:
+    connections = Slow(lambda now: DEADLINE_EXCEEDED if now < 0.455 or now > 1.505 else 0)
+    with closing(system_over(connections)) as system:
+        rehearsal = rehearse(system, 1, seconds=2.0, clock=lambda: connections.now)
+        assert system.failures == {}
+    assert rehearsal.answers_per_second == pytest.approx(50.0, abs=2)
+    assert rehearsal.failures == {DEADLINE_EXCEEDED: pytest.approx(95, abs=2)}
+    count = rehearsal.failures[DEADLINE_EXCEEDED]
+    assert rehearsal.notes == (f"requests failed before the run: {count} DEADLINE_EXCEEDED",)
+
+
+def test_a_rehearsal_in_which_everything_fails_is_an_error() -> None:
+    connections = Slow(lambda now: NOT_FOUND if now < 0.105 else UNAVAILABLE)
+    with (
+        closing(system_over(connections)) as system,
+        pytest.raises(
+            LoadError, match=r"no request before the run was answered with OK: 10 NOT_FOUND, \d+ UNAVAILABLE$"
+        ),
+    ):
+        rehearse(system, 1, seconds=2.0, clock=lambda: connections.now)
+
+
+# The process's own part
+
+
+def test_the_share_of_a_processor() -> None:
+    moments = iter([(10.0, 5.0), (11.0, 5.25), (14.0, 7.0)])
+    now = (0.0, 0.0)
+    share = CpuShare(clock=lambda: now[0], cpu=lambda: now[1])
+    assert share.cores == 0.0
+    for now in moments:  # noqa: B007  # the clocks read it
+        share.mark()
+    assert share.cores == 0.5
+
+
+def test_one_moment_has_no_share() -> None:
+    share = CpuShare(clock=lambda: 1.0, cpu=lambda: 1.0)
+    share.mark()
+    share.mark()
+    assert share.cores == 0.0

@@ -2,9 +2,12 @@
 
     settings.py   what shapes a run, and what is refused                                     pure
     scenario.py   one run, from its settings to its verdict                                  the command's process
-    process.py      the load generator, and how its settings are found                       a process of its own
+    process.py      the load generator at work                                               a process of its own
+    rehearsal.py      load before a run, which tells what to expect of it                    there
+    configuration.py  its own settings, what is set aside of MLPerf's, and how large a run is  pure
     system.py         what it calls its system under test: samples out, answers in           its second thread
-    summary.py      what its summary says                                                    pure
+    cpu.py            whether the process itself is what limits                              there
+    summary.py, detailed_log.py   what its logs say                                          pure
 
 The load generator is C++ that cannot be interrupted, hence the process: Ctrl-C kills it, and a crash of it is an error
 like others.

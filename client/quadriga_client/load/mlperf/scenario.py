@@ -5,27 +5,33 @@ ends it.
 """
 
 import importlib.util
-import os
 import pickle
 import subprocess
-import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import grpc
 import msgspec
 
 from quadriga_client.load import report
+from quadriga_client.load.child import END_SECONDS, spawn
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.mlperf.process import OUTCOME, SUMMARY, Outcome, Task
+from quadriga_client.load.headers import counts_by_name
+from quadriga_client.load.mlperf import detailed_log
+from quadriga_client.load.mlperf.process import DETAILED_LOG, OUTCOME, SUMMARY, Outcome, Task
 from quadriga_client.load.mlperf.settings import MlperfSettings, scenario_of
 from quadriga_client.load.mlperf.summary import parse
 from quadriga_client.load.target import LoadTarget
 
 PACKAGE: Final = "mlperf_loadgen"
-_PROGRAM: Final = "from quadriga_client.load.mlperf.process import main; main()"
+PROCESS: Final = "quadriga_client.load.mlperf.process"
+#: How often a run is looked at: whether it has an outcome, and its process no end.
+LOOK_SECONDS: Final = 1.0
+#: Of one processor; from here on, the process may be what keeps answers waiting.
+BUSY_CORES: Final = 0.9
+CORES_KEY: Final = "CPU of the load generator's process (cores)"
 _ERRORS: Final = "stderr.txt"
 
 
@@ -38,8 +44,8 @@ def run_scenario(target: LoadTarget, scenario: str, *, settings: MlperfSettings)
         settings: Of the run.
 
     Raises:
-        LoadError: The load generator is not installed or failed, the settings do not suit the scenario, the server
-            cannot be reached, went away or stopped answering.
+        LoadError: The load generator is not installed or failed, the settings do not suit the scenario or make it too
+            large, the server cannot be reached, answers nothing with OK, went away or stopped answering.
     """
     kind = scenario_of(scenario, settings)
     if importlib.util.find_spec(PACKAGE) is None:
@@ -49,24 +55,32 @@ def run_scenario(target: LoadTarget, scenario: str, *, settings: MlperfSettings)
         outcome = _outcome(Task(target, kind, settings, folder))
         if outcome.error:
             raise LoadError(outcome.error)
-        return verdict(kind, (folder / SUMMARY).read_text(), outcome)
+        return verdict(kind, _summary(folder), outcome, _logged(folder))
 
 
-def verdict(scenario: str, summary: str, outcome: Outcome) -> report.Mlperf:
+def verdict(scenario: str, summary: str, outcome: Outcome, logged: Sequence[str] = ()) -> report.Mlperf:
     """The load generator's verdict; a run with failed requests is not valid whatever it says, since it cannot know.
+
+    Args:
+        scenario: Of the run.
+        summary: The load generator's.
+        outcome: The process's.
+        logged: The errors in the detailed log; without any, the summary's own word that there are some.
 
     Raises:
         LoadError: The summary holds none.
     """
     parsed = parse(summary)
-    errors = {_name(code): count for code, count in sorted(outcome.failures.items())}
+    errors = counts_by_name(outcome.failures)
     failed = tuple(f"{count} request{'s' * (count > 1)} failed: {code}" for code, count in errors.items())
+    valid = parsed.valid and not failed
+    said = tuple(f"the load generator's error: {text}" for text in logged or parsed.errors)
     return report.Mlperf(
         scenario=scenario,
-        valid=parsed.valid and not failed,
-        reasons=failed + parsed.reasons,
-        summary=parsed.figures,
-        notes=outcome.notes,
+        valid=valid,
+        reasons=failed + parsed.reasons + (() if valid else said),
+        summary=parsed.figures | {CORES_KEY: f"{outcome.cores:.2f}"},
+        notes=outcome.notes + _busy(outcome.cores) + (said if valid else ()),
         settings=parsed.parameters,
         errors=errors,
     )
@@ -74,37 +88,65 @@ def verdict(scenario: str, summary: str, outcome: Outcome) -> report.Mlperf:
 
 def _outcome(task: Task) -> Outcome:
     """Runs the process to its end, or ends it."""
-    errors = task.folder / _ERRORS
-    with (
-        errors.open("wb") as stderr,
-        # -P: a file of the user's in the current folder must not stand in for a module.
-        subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=stderr,
-            stderr=stderr,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        ) as process,
-    ):
+    errors, written = task.folder / _ERRORS, task.folder / OUTCOME
+    with errors.open("wb") as output, spawn(PROCESS, stdout=output, stderr=output) as process:
         try:
-            assert process.stdin is not None
-            try:
-                process.stdin.write(pickle.dumps(task))
-                process.stdin.flush()  # and not closed: its end would tell the process that this one is gone
-            except BrokenPipeError:  # it ended before it read everything; so does closing what is not written
-                with suppress(BrokenPipeError):
-                    process.stdin.close()
-            status = process.wait()
+            _give(process, task)
+            status = _wait(process, written)
         finally:
             process.kill()
     try:
-        return msgspec.json.decode((task.folder / OUTCOME).read_bytes(), type=Outcome)
+        return msgspec.json.decode(written.read_bytes(), type=Outcome)
     except FileNotFoundError:
         last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
         raise LoadError(f"MLPerf's load generator ended with status {status}{': ' * bool(last)}{last}") from None
+    except msgspec.DecodeError as error:
+        raise LoadError(f"MLPerf's load generator left an outcome that cannot be read: {error}") from error
 
 
-def _name(code: int) -> str:
-    """The name of a gRPC code; one that is not of gRPC counts as UNKNOWN."""
-    return next((each.name for each in grpc.StatusCode if each.value[0] == code), grpc.StatusCode.UNKNOWN.name)
+def _give(process: subprocess.Popen[bytes], task: Task) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(pickle.dumps(task))
+        process.stdin.flush()  # and not closed: its end would tell the process that this one is gone
+    except BrokenPipeError:  # it ended before it read everything; so does closing what is not written
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+def _wait(process: subprocess.Popen[bytes], outcome: Path) -> int | None:
+    """Waits for the end of a process, however long its run is; once there is an outcome, not for long.
+
+    Returns:
+        Its status; None where it has an outcome, and no end.
+    """
+    while not outcome.exists():
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(LOOK_SECONDS)
+    with suppress(subprocess.TimeoutExpired):
+        return process.wait(END_SECONDS)
+    return None
+
+
+def _summary(folder: Path) -> str:
+    try:
+        return (folder / SUMMARY).read_text()
+    except FileNotFoundError:
+        raise LoadError(f"MLPerf's load generator ended without a verdict: it left no {SUMMARY}") from None
+
+
+def _logged(folder: Path) -> tuple[str, ...]:
+    try:
+        with (folder / DETAILED_LOG).open(errors="replace") as lines:
+            return tuple(detailed_log.errors(lines))
+    except FileNotFoundError:
+        return ()
+
+
+def _busy(cores: float) -> tuple[str, ...]:
+    if cores < BUSY_CORES:
+        return ()
+    return (
+        f"the process that sends and receives kept {cores:.2f} processors busy, and one is all that it can use for "
+        "that: the server may be faster than this run shows",
+    )

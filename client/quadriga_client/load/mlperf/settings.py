@@ -16,9 +16,10 @@ class MlperfSettings:
     Attributes:
         min_duration: Seconds that a run has to last; None: MLPerf's own, which a submission needs.
         min_queries: That a run has to make; None: MLPerf's own.
-        target_percentile: Of the latency that is judged, as 99.0; None: MLPerf's own of the scenario.
+        target_percentile: Of the latency that is judged, as 99.0, which is none in Offline; None: MLPerf's own of the
+            scenario.
         target_qps: Queries per second of Server, which it needs.
-        target_latency_ms: What Server's percentile has to keep to; None: MLPerf's own.
+        target_latency_ms: What Server's percentile has to keep to, and no other scenario's; None: MLPerf's own.
         expected_latency_ms: What a query of SingleStream or MultiStream takes; where it takes less than half of that,
             the run ends early and is not valid. None: measured before the run.
         expected_qps: Samples per second of Offline; where there are more, the run ends early and is not valid. None:
@@ -60,7 +61,7 @@ def scenario_of(name: str, settings: MlperfSettings) -> Scenario:
     """The scenario of that name, in any case.
 
     Raises:
-        LoadError: There is none, or `settings` lack what it needs.
+        LoadError: There is none, or `settings` lack what it needs, or hold it to what it is not judged by.
     """
     scenario = next((each for each in SCENARIOS if each.lower() == name.lower()), None)
     if scenario is None:
@@ -68,6 +69,12 @@ def scenario_of(name: str, settings: MlperfSettings) -> Scenario:
     if scenario == "Server" and settings.target_qps is None:
         raise LoadError(
             "MLPerf's Server scenario needs a rate: give the queries per second that the server has to bear"
+        )
+    if scenario == "Offline" and settings.target_percentile is not None:
+        raise LoadError("MLPerf's Offline scenario is not judged by a latency: leave the target percentile out")
+    if scenario != "Server" and settings.target_latency_ms is not None:
+        raise LoadError(
+            f"MLPerf's {scenario} scenario has no latency to keep to, only Server has: leave the target latency out"
         )
     return scenario
 

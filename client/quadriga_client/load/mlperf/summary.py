@@ -13,6 +13,7 @@ from quadriga_client.load.errors import LoadError
 VERDICT: Final = "Result is"
 _HEADINGS: Final = ("Recommendations:", "Early Stopping Result:")
 _PARAMETERS: Final = "Test Parameters Used"
+_ERRORS: Final = re.compile(r"\d+ ERRORS? encountered")
 _PAIR: Final = re.compile(r"(?P<key>[^:]+?)\s*:\s*(?P<value>\S.*?)\s*")
 
 
@@ -25,12 +26,14 @@ class Summary:
         reasons: What the verdict rests on where it is INVALID, and what the load generator recommends.
         figures: Of the results, in its order.
         parameters: The settings in force.
+        errors: That some were met, in its words; what they are, only the detailed log tells.
     """
 
     valid: bool
     reasons: tuple[str, ...]
     figures: dict[str, str]
     parameters: dict[str, str]
+    errors: tuple[str, ...] = ()
 
 
 def parse(text: str) -> Summary:
@@ -42,12 +45,15 @@ def parse(text: str) -> Summary:
     figures: dict[str, str] = {}
     parameters: dict[str, str] = {}
     remarks: dict[str, list[str]] = {heading: [] for heading in _HEADINGS}
+    errors: list[str] = []
     section = heading = ""
     for line in text.splitlines():
         if not line.strip() or line.startswith("=="):
             heading = ""
         elif line in _HEADINGS:
             heading = line
+        elif found := _ERRORS.match(line):
+            errors.append(found[0])
         elif heading:
             _add_remark(remarks[heading], line)
         elif pair := _PAIR.fullmatch(line.strip()):
@@ -57,7 +63,7 @@ def parse(text: str) -> Summary:
     if figures.get(VERDICT) not in ("VALID", "INVALID"):
         raise LoadError("MLPerf's load generator gave no verdict: its summary has no line 'Result is : VALID'")
     valid = figures[VERDICT] == "VALID"
-    return Summary(valid, () if valid else tuple(_reasons(figures, remarks)), figures, parameters)
+    return Summary(valid, () if valid else tuple(_reasons(figures, remarks)), figures, parameters, tuple(errors))
 
 
 def _add_remark(remarks: list[str], line: str) -> None:

@@ -5,10 +5,11 @@ Runs in the load generator's process: `issue` in the thread that made the run, `
 
 import socket
 import time
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from quadriga_client.load.errors import LoadError
 
@@ -62,11 +63,24 @@ class Connections(Protocol):
         """Gives up what is past the timeout."""
 
 
+class Query(NamedTuple):
+    """Samples that were issued at once: millions, in Offline, and so not a Python object for each.
+
+    Attributes:
+        samples: The load generator's numbers.
+        indexes: Their places in its set.
+    """
+
+    samples: "array[int]"
+    indexes: "array[int]"
+
+
 class SystemUnderTest:
     """Sends samples and tells of their ends.
 
     Attributes:
         complete: Told of samples that ended, well or not: the load generator waits for every one.
+        answered: Requests that ended with OK.
         failures: gRPC's code -> requests that ended with it, other than OK.
     """
 
@@ -91,13 +105,15 @@ class SystemUnderTest:
             clock: Nanoseconds.
         """
         self.complete = complete
+        self.answered = 0
         self.failures: Counter[int] = Counter()
         self._connections = connections
         self._requests = requests
         self._timeout = timeout
         self._most = most_under_way
         self._clock = clock
-        self._issued: deque[tuple[int, int]] = deque()
+        self._queries: deque[Query] = deque()
+        self._position = 0  # in the first of them
         self._under_way: dict[int, int] = {}  # requests by their numbers -> samples
         self._sent = 0
         self._answered_ns = 0
@@ -109,12 +125,20 @@ class SystemUnderTest:
     @property
     def idle(self) -> bool:
         """Whether every sample has ended."""
-        return not self._issued and not self._under_way
+        return not self._queries and not self._under_way
 
     def issue(self, samples: Iterable[int], indexes: Iterable[int]) -> None:
-        """Takes samples, by the load generator's numbers and by their places in its set; from any thread."""
-        self._issued.extend(zip(samples, indexes, strict=True))
-        self.wake()
+        """Takes samples, by the load generator's numbers and by their places in its set; from any thread.
+
+        Raises:
+            ValueError: There are more of the ones than of the others.
+        """
+        query = Query(array("Q", samples), array("Q", indexes))
+        if len(query.samples) != len(query.indexes):
+            raise ValueError(f"{len(query.samples)} samples came with {len(query.indexes)} indexes")
+        if query.samples:
+            self._queries.append(query)
+            self.wake()
 
     def wake(self) -> None:
         """Ends the wait of a step; from any thread."""
@@ -150,17 +174,29 @@ class SystemUnderTest:
         self._awake.close()
 
     def _send(self) -> None:
-        while self._issued and (self._most is None or len(self._under_way) < self._most):
-            sample, index = self._issued.popleft()
+        while self._queries and (self._most is None or len(self._under_way) < self._most):
+            sample, index = self._next()
             # Numbers are unique, and which request one sends is told by their remainder.
             number = self._sent * self._requests + index % self._requests
             self._under_way[number] = sample
             self._connections.send(self._sent % len(self._connections), number)
             self._sent += 1
 
+    def _next(self) -> tuple[int, int]:
+        """The sample, and its index, whose turn it is."""
+        query = self._queries[0]
+        found = query.samples[self._position], query.indexes[self._position]
+        self._position += 1
+        if self._position == len(query.samples):
+            self._queries.popleft()
+            self._position = 0
+        return found
+
     def _end(self, ended: Sequence[Ended]) -> None:
         for each in ended:
             if each.code:
                 self.failures[each.code] += 1
+            else:
+                self.answered += 1
         if ended:
             self.complete([self._under_way.pop(each.request) for each in ended])
