@@ -1,0 +1,78 @@
+"""How a load test's figures and verdicts are written, in every format that people read. Pure."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from quadriga_client.load.formats.document import Cell, Tone
+from quadriga_client.load.report import Interval, Row
+
+UNKNOWN: Final = "–"  # noqa: RUF001
+_ARRIVALS: Final = {"poisson": "Poisson", "constant": "constant", "trace": "trace"}
+
+
+def digits(value: float) -> str:
+    """Three significant digits, or all of a larger number's: 0.0123, 1.23, 12.3, 12,345."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    return f"{value:,.{min(max(2 - math.floor(math.log10(abs(value))), 0), 6)}f}"
+
+
+def bounds(interval: Interval) -> str:
+    """The confidence interval's ends; empty where there is none."""
+    if interval.low is None or interval.high is None:
+        return ""
+    return f"{digits(interval.low)}–{digits(interval.high)}"  # noqa: RUF001
+
+
+def milliseconds(value: float | None) -> str:
+    """With the unit, for texts."""
+    return UNKNOWN if value is None else f"{digits(value)} ms"
+
+
+def level(row: Row) -> str:
+    """A row's name."""
+    if row.mode == "closed":
+        return "1 caller" if row.level == 1 else f"{row.level:,g} callers"
+    return f"{digits(row.level)}/s {_ARRIVALS.get(row.arrivals, row.arrivals)}"
+
+
+def names(rows: Sequence[Row]) -> list[str]:
+    """The rows' names, told apart where a level was measured more than once."""
+    seen: dict[str, int] = {}
+    found = []
+    for row in rows:
+        name = level(row)
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}, run {seen[name]}")
+    return found
+
+
+def counts(row: Row) -> bool:
+    """Whether its figures are the server's."""
+    return row.latency.count > 0 and not row.saturated
+
+
+def verdict(row: Row) -> tuple[str, Tone]:
+    """What to think of a row, in two words."""
+    if row.latency.count == 0:
+        return "no answers", "bad"
+    if row.saturated:
+        return "generator saturated", "bad"
+    return ("stable", "good") if row.stable else ("unstable", "warning")
+
+
+def number(value: float | None, *, detail: str = "", muted: bool = False) -> Cell:
+    """A figure's cell."""
+    if value is None:
+        return Cell(UNKNOWN, number=True)
+    return Cell(digits(value), detail, "muted" if muted else "plain", number=True)
+
+
+def estimate(interval: Interval | None, *, muted: bool = False) -> Cell:
+    """A figure's cell with its confidence interval below."""
+    if interval is None:
+        return number(None)
+    return number(interval.value, detail=bounds(interval), muted=muted)
