@@ -116,7 +116,7 @@ class Served:
         level: Callers, or requests per second that were wanted.
         throughput: Answers per second, by round.
         p50_ms: By round; from when requests were due.
-        p99_ms: Likewise.
+        p99_ms: Likewise, of all rounds together; None where the requests are too few.
         cpu_ms: CPU time of all the server's processes per answer, by round.
         requests: Answered, in all rounds.
         errors: Others, likewise.
@@ -131,7 +131,7 @@ class Served:
     level: float
     throughput: tuple[float, ...]
     p50_ms: tuple[float, ...]
-    p99_ms: tuple[float, ...]
+    p99_ms: float | None
     cpu_ms: tuple[float, ...]
     requests: int
     errors: int
@@ -141,6 +141,14 @@ class Served:
     def rate(self) -> Interval:
         """Answers per second."""
         return median_interval(self.throughput)
+
+    def median(self) -> Interval:
+        """The p50, in ms."""
+        return median_interval(self.p50_ms)
+
+    def cpu(self) -> Interval:
+        """Of an answer, in ms."""
+        return median_interval(self.cpu_ms)
 
     def times(self, other: "Served") -> Interval:
         """How many times the other's answers per second this one gives, from rounds that they shared."""
