@@ -1,0 +1,163 @@
+"""HTTP/2's frames: their numbers, and what of them has come over a socket. Shared by generators and the echo server.
+
+Numbers and rules are those of RFC 9113; what gRPC makes of them is in http2.py.
+"""
+
+import socket
+import ssl
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from quadriga_client.load.errors import LoadError
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS, PADDED, HAS_PRIORITY = 1, 1, 4, 8, 32
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 3, 4, 5
+NO_ERROR, CANCEL = 0, 8
+FIRST_WINDOW: Final = 65_535
+LARGEST_WINDOW: Final = 2**31 - 1
+LARGEST_STREAM: Final = 2**31 - 1
+FIRST_TABLE_BYTES: Final = 4096
+#: Of a frame, where no settings allow more; ours never do.
+FRAME_BYTES: Final = 16_384
+#: Of gRPC's prefix of a message: whether it is compressed, and its length.
+PREFIX_BYTES: Final = 5
+#: Of a frame: the length's 24 bits and the kind's 8, flags, stream.
+HEADER: Final = struct.Struct(">IBI")
+#: The first five bytes of that, where the stream is filled in later.
+START: Final = struct.Struct(">IB")
+READ_BYTES: Final = 1 << 18
+#: In HPACK, "the dynamic table has no bytes": said first to who allows less than the usual table.
+NO_TABLE: Final = b"\x20"
+#: What a socket says that is not to block, and would.
+WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+_NUMBER: Final = struct.Struct(">I")
+
+
+class Frame(NamedTuple):
+    """A frame in a reader's buffer: its payload lies there from `start` to `end`."""
+
+    kind: int
+    flags: int
+    stream: int
+    start: int
+    end: int
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame's bytes."""
+    return HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
+
+
+def number_frame(kind: int, stream: int, number: int) -> bytes:
+    """A frame whose payload is a number: RST_STREAM, WINDOW_UPDATE."""
+    return frame(kind, 0, stream, _NUMBER.pack(number))
+
+
+def settings_frame(settings: dict[int, int]) -> bytes:
+    """A SETTINGS frame."""
+    return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *each) for each in settings.items()))
+
+
+def grpc_message(message: bytes) -> bytes:
+    """A message with gRPC's prefix, uncompressed."""
+    return b"\0" + _NUMBER.pack(len(message)) + message
+
+
+class FrameReader:
+    """Takes frames from a socket that does not block, without copying what nobody looks at.
+
+    Attributes:
+        view: The buffer that frames point into; valid until the next `read`.
+    """
+
+    def __init__(self, source: socket.socket) -> None:
+        self._source = source
+        self.view = memoryview(bytearray(READ_BYTES))
+        self._filled = 0
+        #: TLS hands out one record at a time, and what it holds back wakes no selector.
+        self._records = isinstance(source, ssl.SSLSocket)
+
+    def read(self) -> bool:
+        """Reads once; whether something came.
+
+        Raises:
+            EOFError: The other side closed the connection.
+            OSError: It is broken.
+        """
+        try:
+            size = self._source.recv_into(self.view[self._filled :])
+        except WOULD_BLOCK:
+            return False
+        if not size:
+            raise EOFError
+        self._filled += size
+        return True
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether another `read` may give something at once, though no selector says so, or little use to ask it."""
+        return self._records
+
+    def frames(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """The complete frames, each a `Frame`'s fields; what is left of the next one stays for the next `read`.
+
+        Raises:
+            LoadError: One is larger than allowed: this is no HTTP/2.
+        """
+        view, at, filled, unpack = self.view, 0, self._filled, HEADER.unpack_from
+        while filled - at >= HEADER.size:
+            word, flags, stream = unpack(view, at)
+            start = at + HEADER.size
+            end = start + (word >> 8)
+            if end > filled:
+                if word >> 8 > FRAME_BYTES:
+                    raise LoadError(f"no HTTP/2 came, but {bytes(view[at : min(at + 40, filled)])!r}")
+                break
+            yield word & 0xFF, flags, stream, start, end
+            at = end
+        left = filled - at
+        if at and left:
+            view[:left] = view[at:filled]
+        self._filled = left
+
+    def skip(self, expected: bytes) -> bytes:
+        """Takes what must come before the first frame; what is still missing of it.
+
+        Raises:
+            LoadError: Something else came.
+        """
+        size = min(len(expected), self._filled)
+        if self.view[:size] != expected[:size]:
+            raise LoadError(f"no HTTP/2 came, but {bytes(self.view[:size])!r}")
+        self._filled -= size
+        self.view[: self._filled] = self.view[size : size + self._filled]
+        return expected[size:]
+
+    def number(self, start: int) -> int:
+        """The unsigned 32-bit number at a place of the buffer.
+
+        Raises:
+            LoadError: The frame is too short for one.
+        """
+        number: int = _NUMBER.unpack_from(self.view, start)[0]
+        return number
+
+
+def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple[int, int]:
+    """Where the payload of a DATA or HEADERS frame lies without padding and priority.
+
+    Raises:
+        LoadError: The padding is longer than the frame.
+    """
+    if flags & PADDED:
+        padding = view[start] if start < end else end
+        start, end = start + 1, end - padding
+    if flags & HAS_PRIORITY:
+        start += 5
+    if start > end:
+        raise LoadError("a frame came whose padding is longer than the frame itself")
+    return start, end
