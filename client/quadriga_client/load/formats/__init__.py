@@ -1,7 +1,7 @@
 """A load test's report as files; writes them, in the command's process.
 
     document.py   sections, tables, plots: a report before it is HTML or Markdown
-    sections.py     a load test's; wording.py: how its figures are written
+    sections.py     a load test's; wording.py, digits.py: how its figures are written
     page.py         sections -> one HTML page; page.css
     markdown.py     sections -> Markdown
     canvas.py     axes and colours; plots.py, timeline.py: series -> SVG; svg.py: SVG that pages can hold

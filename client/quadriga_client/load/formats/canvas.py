@@ -21,7 +21,9 @@ from quadriga_client.load.formats.svg import SOFT, printable
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 LETTER: Final = 5.6  # points that a letter takes at most, on average
 LINE: Final = 12.5  # points between lines of text
-_WIDTH: Final = 480.0
+#: Of plots that stand side by side, and of those that take a page's width.
+WIDTH: Final = 480.0
+WIDE: Final = 980.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def colours(count: int, *, ordered: bool) -> list[str]:
 
 
 def figure_with_axes(
-    *, left: float, right: float, top: float = 30, bottom: float = 40, height: float = 300, width: float = _WIDTH
+    *, left: float, right: float, top: float = 30, bottom: float = 40, height: float = 300, width: float = WIDTH
 ) -> tuple[Figure, Axes]:
     """A figure and its axes, with margins in points."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)

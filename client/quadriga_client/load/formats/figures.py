@@ -7,11 +7,12 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 
 from quadriga_client.load.formats.canvas import Axis
+from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.document import Picture
 from quadriga_client.load.formats.plots import Layer, Point, Reference, Series, line_plot, stacked_bars
 from quadriga_client.load.formats.sections import CONDUCT, LEVELS, SERVER, percentile_of
 from quadriga_client.load.formats.timeline import Part, Piece, timeline
-from quadriga_client.load.formats.wording import counts, digits, names
+from quadriga_client.load.formats.wording import counts, names
 from quadriga_client.load.report import Ceiling, Distribution, Report, Row
 
 _SHOWN: Final = (50.0, 95.0, 99.0)
@@ -24,7 +25,6 @@ _PHASES: Final = {
     "response": "response_ms",
     "transport": "transport_ms",
 }
-_HOLLOW: Final = "Hollow points are not the server's figures: the generator itself was late."
 
 
 def pictures(report: Report) -> dict[str, list[Picture]]:
@@ -33,12 +33,14 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
     if not answered:
         return {}
     rows = [row for row, _ in answered]
-    hollow = "" if all(counts(row) for row in rows) else f" {_HOLLOW}"
-    levels = [_latency(rows, mode, hollow) for mode in ("open", "closed") if any(row.mode == mode for row in rows)]
-    levels.append(_percentile_curves(answered))
+    levels = []
+    for mode in ("open", "closed"):
+        of_mode = sorted(((row, name) for row, name in answered if row.mode == mode), key=lambda pair: pair[0].level)
+        if of_mode:
+            levels += [_latency([row for row, _ in of_mode], mode), _percentile_curves(of_mode, mode)]
     closed = [row for row in rows if row.mode == "closed"]
     if closed:
-        levels.append(_throughput(closed, report.ceiling, hollow))
+        levels.append(_throughput(closed, report.ceiling))
     told = [(row, name) for row, name in answered if row.server]
     windows = [(row, name) for row, name in zip(report.rows, names(report.rows), strict=True) if row.windows]
     return {
@@ -48,9 +50,8 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
     }
 
 
-def _latency(rows: Sequence[Row], mode: str, hollow: str) -> Picture:
+def _latency(rows: Sequence[Row], mode: str) -> Picture:
     """Against the rate that was offered, or what a closed loop got out of the server."""
-    of_mode = sorted((row for row in rows if row.mode == mode), key=lambda row: row.level)
     series = [
         Series(
             f"p{percentile:g}",
@@ -62,7 +63,7 @@ def _latency(rows: Sequence[Row], mode: str, hollow: str) -> Picture:
                     found.high,
                     counts=counts(row),
                 )
-                for row in of_mode
+                for row in rows
                 if (found := percentile_of(row.latency, percentile))
             ],
         )
@@ -71,20 +72,20 @@ def _latency(rows: Sequence[Row], mode: str, hollow: str) -> Picture:
     across = "offered rate, requests per second" if mode == "open" else "throughput, answers per second"
     heights = [point.y for each in series for point in each.points]
     up = Axis("latency, ms", _scale(heights))
-    caption = f"Latency against {across.partition(',')[0]}, with 95 % confidence bands.{hollow}"
+    caption = f"Latency against {across.partition(',')[0]}, with 95 % confidence bands.{_hollow(rows)}"
     svg = line_plot(series, name=f"latency-{mode}", label=caption, x=Axis(across), y=up, ordered=True)
     return Picture(svg, caption)
 
 
-def _percentile_curves(answered: Sequence[tuple[Row, str]]) -> Picture:
+def _percentile_curves(answered: Sequence[tuple[Row, str]], mode: str) -> Picture:
     series = [Series(name, curve(row.latency)) for row, name in answered if counts(row)]
     up = Axis("latency, ms", _scale([point.y for each in series for point in each.points]))
     caption = (
-        "Latency by percentile, to where a level's requests are too few to say more. "
-        "The axis is stretched as HdrHistogram's plots are: each nine takes the same room."
+        "Latency by percentile, as far as each level has requests. The axis is stretched as HdrHistogram's plots are: "
+        "each nine takes the same room."
     )
     across = Axis("percentile of requests", "percentile")
-    svg = line_plot(series, name="percentiles", label=caption, x=across, y=up, ordered=True, markers=False)
+    svg = line_plot(series, name=f"percentiles-{mode}", label=caption, x=across, y=up, ordered=True, markers=False)
     return Picture(svg, caption)
 
 
@@ -106,7 +107,7 @@ def curve(durations: Distribution) -> list[Point]:
     ]
 
 
-def _throughput(rows: Sequence[Row], ceiling: Ceiling | None, hollow: str) -> Picture:
+def _throughput(rows: Sequence[Row], ceiling: Ceiling | None) -> Picture:
     ordered = sorted(rows, key=lambda row: row.level)
     points = [
         Point(row.level, row.throughput.value, row.throughput.low, row.throughput.high, counts=counts(row))
@@ -122,7 +123,7 @@ def _throughput(rows: Sequence[Row], ceiling: Ceiling | None, hollow: str) -> Pi
     across = Axis(
         "callers at a time", scale, tuple(dict.fromkeys(levels)) if scale == "log" and len(levels) < 12 else ()
     )
-    caption = f"Throughput against concurrency, with 95 % confidence intervals.{dashed}{hollow}"
+    caption = f"Throughput against concurrency, with 95 % confidence intervals.{dashed}{_hollow(rows)}"
     up = Axis("answers per second")
     svg = line_plot(
         [Series("measured", points)], name="throughput", label=caption, x=across, y=up, references=references
@@ -143,8 +144,9 @@ def _phases(told: Sequence[tuple[Row, str]]) -> Picture:
         label=caption,
         x=Axis("ms per request"),
         muted=[not counts(row) for row, _ in told],
+        wide=True,
     )
-    return Picture(svg, caption)
+    return Picture(svg, caption, wide=True)
 
 
 def _windows(rows: Sequence[tuple[Row, str]]) -> Picture:
@@ -162,6 +164,12 @@ def _windows(rows: Sequence[tuple[Row, str]]) -> Picture:
         "Throughput and p99 of every window, level after level. Shaded windows are warm-up, and count for nothing."
     )
     return Picture(timeline(parts, panels, name="windows", label=caption), caption, wide=True)
+
+
+def _hollow(rows: Sequence[Row]) -> str:
+    if all(counts(row) for row in rows):
+        return ""
+    return " Hollow points are not the server's figures: the generator itself was late."
 
 
 def _scale(values: Sequence[float], wide: float = _WIDE) -> Literal["linear", "log"]:

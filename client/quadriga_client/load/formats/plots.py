@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 
 from quadriga_client.load.formats.canvas import (
     LETTER,
+    WIDE,
+    WIDTH,
     Axis,
     colours,
     figure_with_axes,
@@ -18,6 +20,7 @@ from quadriga_client.load.formats.canvas import (
     stretched,
     text_width,
 )
+from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.svg import INK, SOFT, plot_style, svg
 
 _HOLLOW: Final[dict[str, Any]] = {"markerfacecolor": "white", "markeredgewidth": 1.2, "linestyle": "none"}
@@ -91,7 +94,7 @@ def line_plot(
     ordered: bool = False,
     markers: bool = True,
 ) -> str:
-    """Lines with their confidence bands, named at their ends.
+    """Lines with their confidence bands, named at their ends where there are several.
 
     Args:
         series: Those without points are left out.
@@ -103,7 +106,7 @@ def line_plot(
         ordered: Whether the series have an order, that shades from light to dark show; else they have colours.
         markers: Whether points that count are marked.
     """
-    names = [shortened(each.name) for each in series]
+    names = [shortened(each.name) if len(series) > 1 else "" for each in series]
     with plot_style():
         figure, axes = figure_with_axes(left=46, right=max(text_width(names) + 22, 16))
         values = [value for each in series for point in each.points for value in (point.y, point.low, point.high)]
@@ -119,7 +122,8 @@ def line_plot(
                 ends.append((*_draw(axes, points, colour, markers=markers), text, colour))
         for reference in references:
             _draw_reference(axes, reference)
-        label_ends(axes, ends)
+        if len(series) > 1:
+            label_ends(axes, ends)
         return svg(figure, name=name, label=label)
 
 
@@ -165,6 +169,7 @@ def stacked_bars(
     label: str,
     x: Axis,
     muted: Sequence[bool] = (),
+    wide: bool = False,
 ) -> str:
     """Bars from left to right, one below the other, each of parts that add up.
 
@@ -175,12 +180,15 @@ def stacked_bars(
         label: Likewise.
         x: The axis of the parts' sum.
         muted: Which bars are pale, because they do not count; none where it is empty.
+        wide: Whether it is to take a page's width.
     """
     names = [shortened(bar, 24) for bar in bars]
     pale = list(muted) or [False] * len(bars)
     with plot_style():
         height = 78 + 26 * max(len(bars), 1)
-        figure, axes = figure_with_axes(left=text_width(names) + 14, right=42, top=32, height=height)
+        figure, axes = figure_with_axes(
+            left=text_width(names) + 14, right=42, top=32, height=height, width=WIDE if wide else WIDTH
+        )
         sums = [0.0] * len(bars)
         for layer, colour in zip(layers, colours(len(layers), ordered=False), strict=True):
             for row, value in enumerate(layer.values):
@@ -194,7 +202,7 @@ def stacked_bars(
         axes.set_xlabel(x.label, labelpad=6)
         for row, total in enumerate(sums):
             axes.annotate(
-                f"{total:.3g}", (total, row), (4, 0), textcoords="offset points", color=SOFT, va="center", fontsize=9
+                digits(total), (total, row), (4, 0), textcoords="offset points", color=SOFT, va="center", fontsize=9
             )
         _name_layers(axes, [layer.name for layer in layers], height)
         return svg(figure, name=name, label=label)
@@ -210,7 +218,7 @@ def _name_layers(axes: Axes, names: Sequence[str], height: float) -> None:
         place += 26 + LETTER * len(shortened(name))
 
 
-def estimate_plot(estimates: Sequence[Estimate], *, name: str, label: str, x: Axis) -> str:
+def estimate_plot(estimates: Sequence[Estimate], *, name: str, label: str, x: Axis, wide: bool = False) -> str:
     """Values with their confidence intervals, one below the other: where intervals part, there is a difference.
 
     Args:
@@ -218,11 +226,14 @@ def estimate_plot(estimates: Sequence[Estimate], *, name: str, label: str, x: Ax
         name: As for `line_plot`.
         label: Likewise.
         x: The axis of the values.
+        wide: Whether it is to take a page's width.
     """
     names = [shortened(each.name) for each in estimates]
     with plot_style():
         height = 62 + 26 * max(len(estimates), 1)
-        figure, axes = figure_with_axes(left=text_width(names) + 14, right=46, top=12, height=height)
+        figure, axes = figure_with_axes(
+            left=text_width(names) + 14, right=46, top=12, height=height, width=WIDE if wide else WIDTH
+        )
         ends = [end for each in estimates for end in (each.value, each.low, each.high) if end is not None]
         axes.set_xlim(*scale_axis(axes, "x", x, min(ends, default=1), max(ends, default=1)))
         axes.set_ylim(max(len(estimates), 1) - 0.5, -0.5)
@@ -239,6 +250,6 @@ def estimate_plot(estimates: Sequence[Estimate], *, name: str, label: str, x: Ax
                 each.value, row, marker="o", markersize=6.5, markerfacecolor=face, markeredgecolor=colour, zorder=3
             )
             axes.annotate(
-                f"{each.value:.3g}", (end, row), (8, 0), textcoords="offset points", color=SOFT, va="center", fontsize=9
+                digits(each.value), (end, row), (8, 0), textcoords="offset points", color=SOFT, va="center", fontsize=9
             )
         return svg(figure, name=name, label=label)

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from quadriga_client.load.formats.digits import UNKNOWN, digits
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table, Tile, Tiles
 from quadriga_client.load.formats.wording import (
-    UNKNOWN,
     bounds,
     counts,
-    digits,
     estimate,
     level,
     milliseconds,
     names,
     number,
+    plural,
     verdict,
 )
 from quadriga_client.load.report import PERCENTILES, Distribution, Interval, Mlperf, Report, Row, ServerSide
@@ -219,7 +219,7 @@ def _conduct(report: Report) -> list[Block]:
         )
     else:
         text = "The generators' own ceiling was not measured."
-    made = f"{report.processes} generator process(es) with {report.connections} connection(s) in all."
+    made = f"{plural(report.processes, 'generator process')} with {plural(report.connections, 'connection')} in all."
     blocks: list[Block] = [Paragraph(f"{made} {text}")]
     if report.rows:
         headings = [

@@ -7,10 +7,9 @@ from typing import Final, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quadriga_client.load.formats.canvas import COLOURS, Axis, name_axes, scale_axis, shortened
+from quadriga_client.load.formats.canvas import COLOURS, WIDE, Axis, name_axes, scale_axis, shortened
 from quadriga_client.load.formats.svg import GRID, SOFT, plot_style, svg
 
-_WIDTH: Final = 980.0
 _PANEL: Final = 140.0  # points from one panel's top to the next one's
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 46.0, 38.0
 _SHADE: Final = "#eef1f5"
@@ -57,10 +56,10 @@ def timeline(parts: Sequence[Part], panels: Sequence[Axis], *, name: str, label:
     height = _TOP + _BOTTOM + _PANEL * len(panels) - 30
     end = sum(piece.seconds for part in parts for piece in part.pieces)
     with plot_style():
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72)
+        figure = Figure(figsize=(WIDE / 72, height / 72), dpi=72)
         for number, panel in enumerate(panels):
             bottom = height - _TOP - (number + 1) * _PANEL + 30
-            place = (_LEFT / _WIDTH, bottom / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, (_PANEL - 30) / height)
+            place = (_LEFT / WIDE, bottom / height, (WIDE - _LEFT - _RIGHT) / WIDE, (_PANEL - 30) / height)
             axes = figure.add_axes(place)
             last = number == len(panels) - 1
             axes.set_xlim(0, scale_axis(axes, "x", Axis(""), 0.0, end)[1] / 1.06)

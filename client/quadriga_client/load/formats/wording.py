@@ -1,23 +1,13 @@
 """How a load test's figures and verdicts are written, in every format that people read. Pure."""
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
+from quadriga_client.load.formats.digits import UNKNOWN, digits
 from quadriga_client.load.formats.document import Cell, Tone
 from quadriga_client.load.report import Interval, Row
 
-UNKNOWN: Final = "–"  # noqa: RUF001
 _ARRIVALS: Final = {"poisson": "Poisson", "constant": "constant", "trace": "trace"}
-
-
-def digits(value: float) -> str:
-    """Three significant digits, or all of a larger number's: 0.0123, 1.23, 12.3, 12,345."""
-    if not math.isfinite(value):
-        return UNKNOWN
-    if value == 0:
-        return "0"
-    return f"{value:,.{min(max(2 - math.floor(math.log10(abs(value))), 0), 6)}f}"
 
 
 def bounds(interval: Interval) -> str:
@@ -76,3 +66,8 @@ def estimate(interval: Interval | None, *, muted: bool = False) -> Cell:
     if interval is None:
         return number(None)
     return number(interval.value, detail=bounds(interval), muted=muted)
+
+
+def plural(count: int, noun: str) -> str:
+    """How many of a thing whose plural ends as most do."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
