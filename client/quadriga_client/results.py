@@ -123,7 +123,8 @@ class ModelMetadata:
         platform: Of its format, as the protocol names it.
         inputs: In the model's order.
         outputs: Likewise.
-        properties: What the server says besides; Quadriga: labels, format, backend, device, load_ms, max_batch_size.
+        properties: What the server says besides; Quadriga: labels, format, backend, device, load_ms, max_batch_size,
+            and accuracy and dataset where they were measured when the model was made.
     """
 
     name: str

@@ -4,6 +4,10 @@ from typing import Final
 
 #: The largest message that gRPC can carry, in bytes; both ends allow it, both ways.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
+#: Where a server listens, and a client looks for one, unless told otherwise.
+DEFAULT_GRPC_PORT: Final = 8001
+#: Likewise for /metrics.
+DEFAULT_HTTP_PORT: Final = 8000
 #: Metadata that carries a bearer token.
 AUTHORIZATION_KEY: Final = "authorization"
 #: Parameter of a load: a ModelConfig as JSON, in the place of the model's own.

@@ -1,6 +1,6 @@
-"""Where the server listens: the defaults, and taking an address, with errors that an operator can act on.
+"""Where the server listens: the default, and taking an address, with errors that an operator can act on.
 
-Server process; the defaults also in client commands.
+Server process; the default also in client commands.
 """
 
 import ipaddress
@@ -10,8 +10,6 @@ from typing import Final
 from quadriga.errors import ConfigError
 
 DEFAULT_HOST: Final = "127.0.0.1"
-DEFAULT_GRPC_PORT: Final = 8001
-DEFAULT_HTTP_PORT: Final = 8000
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:

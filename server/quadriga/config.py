@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from quadriga.addresses import DEFAULT_GRPC_PORT, DEFAULT_HOST, DEFAULT_HTTP_PORT
+from quadriga.addresses import DEFAULT_HOST
 from quadriga.errors import ConfigError
 from quadriga.limits import check_choice, check_range
-from quadriga_proto.conventions import MAX_MESSAGE_BYTES
+from quadriga_proto.conventions import DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT, MAX_MESSAGE_BYTES
 
 DEFAULT_DRAIN_SECONDS: Final = 10.0
 DEFAULT_POLL_SECONDS: Final = 5.0

@@ -135,6 +135,7 @@ def _properties(model: ModelVersion) -> dict[str, str]:
         "device": model.device,
         "load_ms": f"{(model.load_ns + model.warm_up_ns) / 1e6:.0f}",
         "max_batch_size": str(model.config.batch_policy(model.spec).max_batch_size),
+        **model.export.properties(),
     }
     if model.spec.labels:
         properties["labels"] = json.dumps(model.spec.labels)

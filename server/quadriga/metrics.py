@@ -70,21 +70,24 @@ HISTOGRAMS: Final = (
 class ModelCollector(Collector):
     """Exports the counters of every loaded version, and the state of the workers."""
 
-    def __init__(self, models: ModelRegistry, service: InferenceService) -> None:
+    def __init__(self, models: ModelRegistry, service: InferenceService, model: str = "") -> None:
+        """Reads from the registry: every model, or `model` alone."""
         self._models = models
         self._service = service
+        self._model = model
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as of now."""
-        versions = [version for version in self._models.all() if version.loaded]
-        yield from self._requests()
+        versions = [version for version in self._models.all() if self._model in ("", version.name)]
+        loaded = [version for version in versions if version.loaded]
+        yield from self._requests(versions)
         for histogram in HISTOGRAMS:
-            yield _histogram(histogram, versions)
-        yield from self._states()
-        yield from _workers(versions)
+            yield _histogram(histogram, loaded)
+        yield from _states(versions)
+        yield from _workers(loaded)
         yield _build_info()
 
-    def _requests(self) -> Iterator[Metric]:
+    def _requests(self, versions: list[ModelVersion]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "quadriga_requests",
             "Requests by how they ended. Refused ones were never admitted; without a model label, they named none or"
@@ -92,7 +95,7 @@ class ModelCollector(Collector):
             labels=(*MODEL_LABELS, "outcome", "code", "reason"),
         )
         rows = CounterMetricFamily("quadriga_rows", "Rows of the requests answered.", labels=MODEL_LABELS)
-        for version in self._models.all():
+        for version in versions:
             labels, counters = _labels(version), version.counters
             requests.add_metric([*labels, "answered", "OK", ""], counters.answered)
             for outcome, counts in (("failed", counters.failed), ("refused", counters.refused)):
@@ -104,31 +107,11 @@ class ModelCollector(Collector):
         yield requests
         yield rows
 
-    def _states(self) -> Iterator[Metric]:
-        ready = GaugeMetricFamily("quadriga_model_ready", "1 when a version can answer, else 0.", labels=MODEL_LABELS)
-        load = GaugeMetricFamily(
-            "quadriga_model_load_seconds", "Importing the framework and loading the file.", labels=MODEL_LABELS
-        )
-        warm_up = GaugeMetricFamily(
-            "quadriga_model_warm_up_seconds", "Running every batch size once.", labels=MODEL_LABELS
-        )
-        waiting = GaugeMetricFamily("quadriga_queue_depth", "Requests that no worker holds.", labels=MODEL_LABELS)
-        in_flight = GaugeMetricFamily("quadriga_batches_in_flight", "Batches that workers hold.", labels=MODEL_LABELS)
-        for version in self._models.all():
-            labels = _labels(version)
-            ready.add_metric(labels, version.state is State.READY)
-            load.add_metric(labels, version.load_ns / _NS)
-            warm_up.add_metric(labels, version.warm_up_ns / _NS)
-            if version.loaded:
-                waiting.add_metric(labels, version.scheduler.waiting)
-                in_flight.add_metric(labels, version.scheduler.in_flight)
-        yield from (ready, load, warm_up, waiting, in_flight)
 
-
-def make_registry(models: ModelRegistry, service: InferenceService) -> CollectorRegistry:
-    """A registry with every metric of this server."""
+def make_registry(models: ModelRegistry, service: InferenceService, model: str = "") -> CollectorRegistry:
+    """A registry with every metric of this server, of every model or of `model` alone."""
     registry = CollectorRegistry()
-    registry.register(ModelCollector(models, service))
+    registry.register(ModelCollector(models, service, model))
     return registry
 
 
@@ -147,6 +130,31 @@ def _histogram(histogram: HistogramMetric, versions: list[ModelVersion]) -> Metr
             buckets.append((text, cumulated))
         family.add_metric(_labels(version), buckets=buckets, sum_value=values.sum / histogram.divisor)
     return family
+
+
+def _states(versions: list[ModelVersion]) -> Iterator[Metric]:
+    ready = GaugeMetricFamily("quadriga_model_ready", "1 when a version can answer, else 0.", labels=MODEL_LABELS)
+    load = GaugeMetricFamily(
+        "quadriga_model_load_seconds", "Importing the framework and loading the file.", labels=MODEL_LABELS
+    )
+    warm_up = GaugeMetricFamily("quadriga_model_warm_up_seconds", "Running every batch size once.", labels=MODEL_LABELS)
+    size = GaugeMetricFamily(
+        "quadriga_model_file_bytes",
+        "Size of the version's file, or of its folder's files, on disk when it was loaded.",
+        labels=MODEL_LABELS,
+    )
+    waiting = GaugeMetricFamily("quadriga_queue_depth", "Requests that no worker holds.", labels=MODEL_LABELS)
+    in_flight = GaugeMetricFamily("quadriga_batches_in_flight", "Batches that workers hold.", labels=MODEL_LABELS)
+    for version in versions:
+        labels = _labels(version)
+        ready.add_metric(labels, version.state is State.READY)
+        load.add_metric(labels, version.load_ns / _NS)
+        warm_up.add_metric(labels, version.warm_up_ns / _NS)
+        size.add_metric(labels, version.file_bytes)
+        if version.loaded:
+            waiting.add_metric(labels, version.scheduler.waiting)
+            in_flight.add_metric(labels, version.scheduler.in_flight)
+    yield from (ready, load, warm_up, size, waiting, in_flight)
 
 
 def _workers(versions: list[ModelVersion]) -> Iterator[Metric]:

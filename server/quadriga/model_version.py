@@ -57,6 +57,7 @@ class ModelVersion:
         version_text: The same as the wire has it.
         files: Where it lies on disk.
         config: The model's settings.
+        export: What was measured when it was made.
         counters: What happened since it was loaded.
         state: See `State`; changes are reported to `on_change`.
         reason: Why it is not READY; empty when it is.
@@ -67,6 +68,7 @@ class ModelVersion:
         labels: Class names of each output, in index order.
         scheduler: Takes requests.
         device: What its workers run on.
+        file_bytes: Of its file or folder on disk when it was loaded; 0 before.
         load_ns: Importing the framework and loading the file, of the slowest worker.
         warm_up_ns: Running every batch size once, and what `model_warmup` gives.
     """
@@ -91,10 +93,12 @@ class ModelVersion:
         self.version_text = str(files.version)
         self.files = files
         self.config = config
+        self.export = model.export
         self.counters = ModelCounters()
         self.state = State.LOADING
         self.reason = "waiting to be loaded"
         self.device = ""
+        self.file_bytes = 0
         self.load_ns = 0
         self.warm_up_ns = 0
         self._labels_of = model.labels_of
@@ -146,6 +150,7 @@ class ModelVersion:
             return
         async with gate:
             self._change(State.LOADING, "loading")
+            self.file_bytes = size_of(self.files.path)
             self._supervisor = Supervisor(
                 f"{self.name}/{self.version}",
                 self._loads(),
@@ -200,7 +205,7 @@ class ModelVersion:
         gpus = visible_gpus()
         devices = [device for group in self.config.instance_groups for device in instance_devices(group, gpus)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = self.config.threads or default_threads(len(devices), cores, size_of(self.files.path))
+        threads = self.config.threads or default_threads(len(devices), cores, self.file_bytes)
         source = ModelSource(
             path=str(self.files.path),
             threads=threads,

@@ -6,6 +6,7 @@ The layout is Triton's:
         <model>/
             model.toml or config.pbtxt    optional
             labels.txt                    optional: class names, one a line
+            export.json                   optional: the accuracy that was measured when the model was made
             warmup/                       optional: files that the config's model_warmup names
             <version>/                    a positive integer
                 model.onnx | model.pt | model.keras | model.savedmodel/
@@ -25,6 +26,7 @@ from typing import Final, NamedTuple
 from quadriga.backends import FORMATS
 from quadriga.config_file import load_model_config
 from quadriga.errors import ConfigError
+from quadriga.export_file import NOTHING, Export, read_export
 from quadriga.model_config import ModelConfig
 from quadriga.warm_up import WARM_UP_FOLDER
 
@@ -73,6 +75,8 @@ class ModelFiles:
         versions: Those that the version policy chooses, ascending.
         labels: Class names of every output that has none of its own, in index order; empty where there are none.
         output_labels: Class names by output, for outputs that have a file of their own.
+        export: What was measured when it was made; nothing where several versions lie there, since the file does not
+            say which of them it is about.
     """
 
     name: str
@@ -84,6 +88,7 @@ class ModelFiles:
     versions: tuple[ModelVersionFiles, ...] = ()
     labels: tuple[str, ...] = ()
     output_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    export: Export = NOTHING
 
     def labels_of(self, output: str) -> tuple[str, ...]:
         """The class names of an output, in index order; empty where no file gives them."""
@@ -231,8 +236,10 @@ def read_folder(name: str, directory: Path, config: ModelConfig | None = None) -
         labels_file = directory / LABELS_FILE
         labels = read_labels(labels_file) if labels_file.exists() else ()
         output_labels = {output: read_labels(directory / file) for output, file in config.label_files.items()}
-        chosen = config.versions.choose(_versions(directory))
+        found = _versions(directory)
+        chosen = config.versions.choose(found)
         versions = tuple(_version(directory / str(number), number, config) for number in chosen)
+        export = read_export(directory) if len(found) == 1 else NOTHING
     except ConfigError as error:
         return ModelFiles(name=name, directory=directory, error=str(error), misconfigured=misconfigured)
     except OSError as error:  # such as a network's file system that does not answer
@@ -245,6 +252,7 @@ def read_folder(name: str, directory: Path, config: ModelConfig | None = None) -
         versions=versions,
         labels=labels,
         output_labels=output_labels,
+        export=export,
     )
 
 

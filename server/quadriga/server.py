@@ -84,7 +84,7 @@ class Server:
         guard = make_guard(config, inference.refused)
         services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
         self._transport = make_transport(config, services)
-        self._web = WebServer(make_registry(self.models, inference), self.is_ready)
+        self._web = WebServer(partial(make_registry, self.models, inference), self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether everything that can load has loaded, and the server is not stopping."""

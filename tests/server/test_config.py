@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from quadriga.addresses import DEFAULT_GRPC_PORT
 from quadriga.config import ServerConfig, Transport
 from quadriga.errors import ConfigError
+from quadriga_proto.conventions import DEFAULT_GRPC_PORT
 
 
 def test_a_repository_is_enough(tmp_path: Path) -> None:

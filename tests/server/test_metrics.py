@@ -41,6 +41,7 @@ def version_of(counters: ModelCounters, **fields: Any) -> SimpleNamespace:
             "state": State.READY,
             "load_ns": 1_500_000_000,
             "warm_up_ns": 250_000_000,
+            "file_bytes": 12_345,
             "workers": [SimpleNamespace(pid=NO_PROCESS, name="m/3")],
             "restarts": 2,
             "scheduler": SimpleNamespace(waiting=4, in_flight=1),
@@ -52,9 +53,10 @@ def version_of(counters: ModelCounters, **fields: Any) -> SimpleNamespace:
 class Exported:
     """What a server with some versions exports."""
 
-    def __init__(self, *versions: object, refused: Counter[tuple[str, str]] | None = None) -> None:
+    def __init__(self, *versions: object, refused: Counter[tuple[str, str]] | None = None, model: str = "") -> None:
         service = SimpleNamespace(refused=refused or Counter())
-        registry = make_registry(cast("ModelRegistry", Registry(*versions)), cast("InferenceService", service))
+        models = cast("ModelRegistry", Registry(*versions))
+        registry = make_registry(models, cast("InferenceService", service), model)
         generate_latest(registry)  # must be valid, too
         self._samples = [sample for family in registry.collect() for sample in family.samples]
 
@@ -106,6 +108,20 @@ def test_durations_are_in_seconds(exported: Exported) -> None:
     assert exported.values("quadriga_model_warm_up_seconds", **LABELS) == [0.25]
 
 
+def test_the_size_on_disk_is_in_bytes(exported: Exported) -> None:
+    assert exported.values("quadriga_model_file_bytes", **LABELS) == [12_345]
+
+
+def test_one_model_can_be_asked_for_alone() -> None:
+    versions = [version_of(ModelCounters(), name=name) for name in ("m", "n")]
+    alone = Exported(*versions, refused=Counter({("NOT_FOUND", "not_found"): 7}), model="n")
+    for name in ("quadriga_requests_total", "quadriga_compute_duration_seconds_count", "quadriga_workers_up"):
+        assert [len(alone.values(name, model=model)) for model in ("m", "n")] == [0, 1]
+    assert alone.values("quadriga_requests_total", model="", code="NOT_FOUND") == [7]
+    assert alone.values("quadriga_server_cpu_seconds_total") != []
+    assert Exported(*versions, model="nobody").values("quadriga_model_ready") == []
+
+
 def test_requests_are_exported_by_how_they_ended(exported: Exported) -> None:
     name = "quadriga_requests_total"
     assert exported.values(name, **LABELS, outcome="answered", code="OK", reason="") == [1]
@@ -129,7 +145,8 @@ def test_a_worker_that_died_a_moment_ago_does_not_spoil_the_scrape(exported: Exp
 
 
 def test_a_version_that_could_not_be_loaded_is_not_ready_and_has_no_queue() -> None:
-    bare = {"device": "", "loaded": False, "state": State.UNAVAILABLE, "load_ns": 0, "warm_up_ns": 0, "workers": []}
+    nothing = dict.fromkeys(("load_ns", "warm_up_ns", "file_bytes"), 0)
+    bare = {"device": "", "loaded": False, "state": State.UNAVAILABLE, "workers": [], **nothing}
     exported = Exported(version_of(ModelCounters(), **bare))
     assert exported.values("quadriga_model_ready", model="m", version="3") == [0]
     assert exported.values("quadriga_queue_depth") == []

@@ -10,7 +10,7 @@ import pytest
 from oip import error_of, infer_request, rpc
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
-from running_server import RunningServer, write_fake
+from running_server import RunningServer
 
 from quadriga import __version__
 
@@ -39,6 +39,7 @@ PROMISED = {
     "quadriga_model_ready": Promise("gauge", MODEL),
     "quadriga_model_load_seconds": Promise("gauge", MODEL),
     "quadriga_model_warm_up_seconds": Promise("gauge", MODEL),
+    "quadriga_model_file_bytes": Promise("gauge", MODEL),
     "quadriga_queue_depth": Promise("gauge", MODEL),
     "quadriga_batches_in_flight": Promise("gauge", MODEL),
     "quadriga_workers_up": Promise("gauge", MODEL),
@@ -56,16 +57,22 @@ Families = dict[str, tuple[str, list[Sample]]]
 
 
 @pytest.fixture(scope="module")
-def families(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory) -> Families:
+def server(start: Callable[..., RunningServer], repository: Path) -> RunningServer:
+    return start("--repository", str(repository))
+
+
+@pytest.fixture(scope="module")
+def families(server: RunningServer) -> Families:
     """What is exported after one request was answered and one refused."""
-    repository: Path = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo")
-    server = start("--repository", str(repository))
     with grpc.insecure_channel(server.grpc) as channel:
         rpc(channel, "ModelInfer", infer_request("echo", x=np.ones((ROWS, 4), np.float32)))
         code, _ = error_of(channel, "ModelInfer", infer_request("echo", x=np.ones((1, 4), np.float64)))
     assert code == "INVALID_ARGUMENT"
-    _, text = server.get("/metrics")
+    return exported(server, "/metrics")
+
+
+def exported(server: RunningServer, path: str) -> Families:
+    _, text = server.get(path)
     return {family.name: (family.type, family.samples) for family in text_string_to_metric_families(text)}
 
 
@@ -107,6 +114,18 @@ def test_every_histogram_saw_the_one_batch(families: Families, name: str) -> Non
     assert len(buckets) > 10
     assert buckets == sorted(buckets)
     assert values(families, f"{name}_bucket", **OF_MODEL, le="+Inf") == [1]
+
+
+def test_the_file_was_measured_when_it_was_loaded(families: Families, repository: Path) -> None:
+    size = (repository / "echo" / "1" / "model.fake").stat().st_size
+    assert values(families, "quadriga_model_file_bytes", **OF_MODEL) == [size]
+
+
+def test_one_model_can_be_asked_for_alone(server: RunningServer) -> None:
+    assert values(exported(server, "/metrics?model=echo"), "quadriga_model_ready") == [1]
+    others = exported(server, "/metrics?model=ech%C3%B6")
+    assert values(others, "quadriga_model_ready") == []
+    assert values(others, "quadriga_server_cpu_seconds_total") != []
 
 
 def test_states_and_processes_are_told(families: Families) -> None:

@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from oip import SERVICE, error_of, infer_request, outputs_of, rpc
-from running_server import RunningServer, write_fake
+from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import DATATYPES, numpy_dtype
@@ -20,12 +20,13 @@ ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 @pytest.fixture(scope="module")
 def server(start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
     repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "echo", {"labels": ["a", "b", "c", "d"]}, "max_batch_size = 8")
+    echo = write_fake(repository, "echo", {"labels": ["a", "b", "c", "d"]}, "max_batch_size = 8")
+    (echo / "export.json").write_text('{"format": "fake", "accuracy": 0.975, "dataset": "digits"}')
     for datatype in DATATYPES:
         tensor = {"name": "x", "datatype": datatype, "shape": [3]}
         write_fake(repository, f"echo_{datatype.lower()}", {"inputs": [tensor]})
     pair = [{"name": name, "datatype": "INT32", "shape": [2]} for name in ("first", "second")]
-    write_fake(repository, "pair", {"inputs": pair})
+    (write_fake(repository, "pair", {"inputs": pair}) / "export.json").write_text('{"accuracy": "unknown"}')
     write_fake(repository, "fixed", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 2]}], "batches": False})
     write_fake(repository, "open", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, -1]}]})
     write_fake(repository, "raising", {"raise_on": 13})
@@ -68,6 +69,13 @@ def test_model_metadata(channel: grpc.Channel) -> None:
     assert metadata.properties["labels"] == '["a", "b", "c", "d"]'
     assert metadata.properties["max_batch_size"] == "8"
     assert metadata.properties["backend"] == "fake"
+    assert (metadata.properties["accuracy"], metadata.properties["dataset"]) == ("0.975", "digits")
+
+
+def test_what_was_measured_is_told_where_it_can_be_read(server: RunningServer, channel: grpc.Channel) -> None:
+    metadata = rpc(channel, "ModelMetadata", pb.ModelMetadataRequest(name="pair"))
+    assert not {"accuracy", "dataset"} & metadata.properties.keys()
+    wait_for(lambda: "pair/export.json is ignored" in server.log, "the warning in the log")
 
 
 def test_model_config(channel: grpc.Channel) -> None:

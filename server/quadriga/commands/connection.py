@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import click
 
-from quadriga.addresses import DEFAULT_GRPC_PORT, DEFAULT_HOST, join_address
+from quadriga.addresses import DEFAULT_HOST, join_address
 from quadriga.errors import ConfigError
 from quadriga.tokens import read_tokens
 from quadriga_client import Client, QuadrigaClientError, RetryPolicy, TlsOptions
 from quadriga_client.client import DEFAULT_TIMEOUT
 from quadriga_client.errors import DeadlineExceeded, Unavailable
+from quadriga_proto.conventions import DEFAULT_GRPC_PORT
 
 DEFAULT_URL: Final = join_address(DEFAULT_HOST, DEFAULT_GRPC_PORT)
 #: Seconds to find out whether a server is there at all.
