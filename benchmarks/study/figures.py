@@ -143,7 +143,7 @@ class Served:
         return median_interval(self.throughput)
 
     def median(self) -> Interval:
-        """The p50, in ms."""
+        """The p50, in ms; of a server that has answered."""
         return median_interval(self.p50_ms)
 
     def cpu(self) -> Interval:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from variant import Variant, answer_questions
+
 from study.errors import StudyError
 from study.figures import Calls
 from study.ways import Way, all_ways, build
-from variant import Variant, answer_questions
 
 BATCHES: Final = (1, 8, 32)
 #: Of the answers of any two ways, which are probabilities.

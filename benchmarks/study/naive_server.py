@@ -11,18 +11,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
 import grpc
 import numpy as np
-from study.errors import StudyError
-from study.ways import Way, build
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CodecError, contents_to_raw, from_raw, to_raw
+from study.errors import StudyError
+from study.ways import Way, build
 
 SERVICE: Final = "inference.GRPCInferenceService"
 INPUT, OUTPUT = "image", "scores"
@@ -104,9 +104,7 @@ def answer(run: Run, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
     if request.raw_input_contents:
         array = from_raw(tensor.datatype, tensor.shape, request.raw_input_contents[0])
     else:
-        array = from_raw(
-            tensor.datatype, tensor.shape, contents_to_raw(tensor.datatype, tensor.shape, tensor.contents)
-        )
+        array = from_raw(tensor.datatype, tensor.shape, contents_to_raw(tensor.datatype, tensor.shape, tensor.contents))
     # What was received is read-only, and PyTorch warns of that.
     scores = np.ascontiguousarray(run(array.copy()))
     response = pb.ModelInferResponse(model_name=request.model_name, model_version="1", id=request.id)
@@ -125,7 +123,7 @@ def serve(run: Run) -> tuple[grpc.Server, int]:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise AssertionError("abort raises") from error
 
-    handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]] = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "ModelInfer": grpc.unary_unary_rpc_method_handler(
             model_infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
         )

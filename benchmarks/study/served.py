@@ -11,28 +11,30 @@ from typing import Final
 import numpy as np
 from process_tree import ProcessTree
 from server_under_test import started
-from study.blocks import Block, time_block
-from study.errors import StudyError
-from study.figures import Served
-from study.naive import TOLERANCE
-from study.naive_server import NaiveServer
-from study.ways import MODEL, PREDICT, SCRIPT, SESSION, Way
 from target import Target, first_output, request_for, target
 
 from quadriga_client.compare.blocks import schedule
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.target import LoadTarget
+from study.blocks import Block, time_block
+from study.errors import StudyError
+from study.figures import Served
+from study.naive import TOLERANCE
+from study.naive_server import NaiveServer
+from study.ways import MODEL, PREDICT, SCRIPT, SESSION, Way
 
 #: Rows per request, and callers.
 CLOSED: Final = ((1, 1), (1, 8), (1, 32), (8, 8), (32, 8))
-#: Of what the slowest of Quadriga's models answers, with Poisson arrivals; of all servers' slowest, the second.
+#: Of what the slowest of Quadriga's models answers, with Poisson arrivals.
 SHARES: Final = (0.2, 0.5, 0.8)
-SLOWEST_SHARE: Final = 0.5
 #: A rate is only asked of servers that it leaves some room.
 ROOM: Final = 0.9
 CONNECTIONS: Final = 8
 TIMEOUT: Final = 60.0
+#: Of each caller in a turn, at least; and seconds of a turn where a warm-up saw none.
+ANSWERS: Final = 2
+UNANSWERED: Final = 5.0
 #: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.intervals`.
 LEAST_FOR_P99: Final = 368
 NAIVE: Final = (
@@ -111,12 +113,14 @@ def quadriga(repository: Path, keras_backends: Sequence[str]) -> Iterator[list[C
     """A server with one network in every format, and in Keras' once for all that Keras runs on."""
     with tempfile.TemporaryDirectory(prefix="quadriga-study-") as folder:
         models = MODELS | {f"keras on {name}": f"same_keras_{name}" for name in keras_backends}
+        batches = f"max_batch_size = {max(rows for rows, _ in CLOSED)}\n"
         for model in MODELS.values():
             shutil.copytree(repository / model, Path(folder, model))
+            Path(folder, model, "model.toml").write_text(batches)
         for name in keras_backends:
             copy = Path(folder, f"same_keras_{name}")
             shutil.copytree(repository / "same_keras", copy)
-            (copy / "model.toml").write_text(f'[parameters]\nkeras_backend = "{name}"\n')
+            (copy / "model.toml").write_text(f'{batches}[parameters]\nkeras_backend = "{name}"\n')
         with started(["--repository", folder]) as running:
             yield [
                 Contestant(name=name, naive=False, url=running.grpc, model=model, tree=running.tree)
@@ -164,14 +168,23 @@ def measure_level(contestants: Sequence[Contestant], level: Level, rounds: int, 
             )
             for sent in targets(contestants, level.rows)
         ]
-        for contestant, fleet in zip(contestants, fleets, strict=True):
-            time_block(fleet, level.arrivals, seconds, contestant.tree)  # warms up
+        lengths = [
+            length_for(time_block(fleet, level.arrivals, seconds, contestant.tree), seconds)
+            for contestant, fleet in zip(contestants, fleets, strict=True)
+        ]
         for turn in schedule(len(contestants), rounds // 2, seed=level.rows):
             contestant = contestants[turn.contestant]
-            block = time_block(fleets[turn.contestant], level.arrivals, seconds, contestant.tree)
+            block = time_block(fleets[turn.contestant], level.arrivals, lengths[turn.contestant], contestant.tree)
             level.seen.setdefault(contestant.name, []).append(block)
     for contestant in contestants:
         yield summary(contestant, level)
+
+
+def length_for(warm_up: Block, seconds: float) -> float:
+    """Seconds of a server's turns: more for a slow one, whose callers would hardly be answered once."""
+    if not len(warm_up.latencies_ms):
+        return max(seconds, UNANSWERED)
+    return max(seconds, ANSWERS * float(np.median(warm_up.latencies_ms)) / 1e3)
 
 
 def summary(contestant: Contestant, level: Level) -> Served:
@@ -210,6 +223,6 @@ def capacities(served: Sequence[Served]) -> dict[str, float]:
 
 
 def rates(contestants: Sequence[Contestant], peaks: dict[str, float]) -> list[float]:
-    """Arrivals per second, ascending: one that every server can answer, and shares of what Quadriga's slowest can."""
-    ours = min(peaks[each.name] for each in contestants if not each.naive)
-    return sorted({round(SLOWEST_SHARE * min(peaks.values())), *(round(share * ours) for share in SHARES)} - {0})
+    """Arrivals per second, ascending: shares of what Quadriga's slowest model can answer."""
+    slowest = min(peaks[each.name] for each in contestants if not each.naive)
+    return [round(share * slowest, 1) for share in SHARES]

@@ -4,10 +4,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from study.figures import Training
-
 from quadriga_zoo import datasets
 from quadriga_zoo.runner import run_job
+from study.figures import Training
 
 DATASET: Final = "digits"
 FIRST_SEED: Final = 7
