@@ -44,7 +44,7 @@ class AsyncClient:
         token_over_plaintext: bool = False,
     ) -> None:
         """See `Client`."""
-        self._url = check_url(url)
+        self.url = check_url(url)
         self._credentials = None if tls is None else tls.credentials()
         self._options = channel_options(max_message_bytes, tls)
         self._channel: grpc.aio.Channel | None = None
@@ -180,9 +180,9 @@ class AsyncClient:
     def _connect(self) -> None:
         """Makes the channel, which needs a running loop."""
         if self._credentials is None:
-            channel = grpc.aio.insecure_channel(self._url, self._options)
+            channel = grpc.aio.insecure_channel(self.url, self._options)
         else:
-            channel = grpc.aio.secure_channel(self._url, self._credentials, self._options)
+            channel = grpc.aio.secure_channel(self.url, self._credentials, self._options)
         self._stubs = {
             name: channel.unary_unary(method.path, request_serializer=serialize, response_deserializer=method.parse)
             for name, method in METHODS.items()

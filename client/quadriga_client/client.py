@@ -32,6 +32,9 @@ class Client:
     The connection is made by the first call. Every method takes `timeout`: the seconds for all that it does; None is
     the client's own timeout. Every method raises `RpcFailed`'s subclasses for what the server or the network refuses,
     and `ClientClosedError` after `close`.
+
+    Attributes:
+        url: Where it leads, as it was given.
     """
 
     def __init__(
@@ -63,10 +66,11 @@ class Client:
         """
         call_token = token_metadata(url, token, encrypted=tls is not None, over_plaintext=token_over_plaintext)
         options = channel_options(max_message_bytes, tls)
+        self.url = check_url(url)
         if tls is None:
-            self._channel = grpc.insecure_channel(check_url(url), options)
+            self._channel = grpc.insecure_channel(self.url, options)
         else:
-            self._channel = grpc.secure_channel(check_url(url), tls.credentials(), options)
+            self._channel = grpc.secure_channel(self.url, tls.credentials(), options)
         self._stubs: Mapping[str, Callable[..., Any]] = {
             name: self._channel.unary_unary(
                 method.path, request_serializer=serialize, response_deserializer=method.parse

@@ -63,6 +63,16 @@ def check_url(url: str) -> str:
     return url
 
 
+def host_of(url: str) -> str:
+    """The host that a URL leads to, an IPv6 address without its brackets; empty for a Unix socket."""
+    if url.startswith(("unix:", "unix-abstract:")):
+        return ""
+    host = url.rpartition(":")[0].rpartition("/")[2]
+    for scheme in ("dns:", "ipv4:", "ipv6:"):
+        host = host.removeprefix(scheme)
+    return host.removeprefix("[").removesuffix("]")
+
+
 def channel_options(max_message_bytes: int, tls: TlsOptions | None) -> ChannelOptions:
     """What a channel needs besides its URL."""
     options: ChannelOptions = (

@@ -5,6 +5,7 @@ import re
 from typing import Final
 
 from quadriga_client.errors import InputError, Metadata
+from quadriga_client.rpcs import host_of
 from quadriga_proto.conventions import AUTHORIZATION_KEY
 
 _TOKEN: Final = re.compile(r"[!-~]+")
@@ -39,12 +40,10 @@ def is_local(url: str) -> bool:
     """Whether a URL leads to this machine: a Unix socket, localhost, or a loopback address."""
     if url.startswith(("unix:", "unix-abstract:")):
         return True
-    host = url.rpartition(":")[0].rpartition("/")[2]
-    for scheme in ("dns:", "ipv4:", "ipv6:"):
-        host = host.removeprefix(scheme)
+    host = host_of(url)
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -80,10 +80,14 @@ class ServerSide:
         assembly_ms: Copying rows into a batch; a batch's time counts for each of its requests.
         compute_ms: The backend.
         response_ms: From a batch's outputs to the response.
-        transport_ms: What is left of the client's mean service time: network, HTTP/2, and this machine's scheduler.
+        transport_ms: What is left of the client's mean service time: network, HTTP/2, and this machine's scheduler;
+            None where the server's means are not of our requests alone.
         rows_per_batch: On average.
         cpu_ms: CPU time of the model's workers and the server process per request.
         only_ours: Whether it answered as many requests as we sent, so that nobody else was calling.
+        memory_mb: Resident at the end, the model's workers and the server process, in 10^6 bytes; pages that processes
+            share count in each.
+        note: Why figures are missing that the server does tell; empty where none is.
     """
 
     source: str
@@ -96,6 +100,8 @@ class ServerSide:
     rows_per_batch: float | None = None
     cpu_ms: float | None = None
     only_ours: bool = True
+    memory_mb: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,12 +205,14 @@ class Slo:
     Attributes:
         objective: As it was given: "p99<15ms".
         rate: The highest that held, requests per second; None where none did.
-        failed_rate: The lowest that did not; None where all did.
+        failed_rate: The lowest that did not, because of the server; None where there was none.
+        notes: What a reader must know, in sentences: that the generator was the limit, for example.
     """
 
     objective: str
     rate: float | None
     failed_rate: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

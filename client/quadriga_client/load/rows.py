@@ -1,0 +1,197 @@
+"""A row of what was seen of one level of load. Pure.
+
+Latencies are those of requests that were due in the measured time, whenever they ended: requests that were still
+waiting at its end are the slow ones. Throughput is what ended in it, whenever it was due.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import grpc
+import numpy as np
+
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.histogram import HIGHEST_NS, distribution
+from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
+from quadriga_client.load.nearest_rank import percentile_of
+from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
+from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.saturation import TIMER_MS, saturation, wanted
+from quadriga_client.load.windows import Cut, Verdict
+
+_CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
+_MS_NS: Final = 1e6
+_SECOND_NS: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a run showed.
+
+    Attributes:
+        arrivals: What was asked for.
+        started_ns: When the run began.
+        samples: All of its requests.
+        windows: All of them, at least one.
+        first: The number of the first that is measured; all after it are as well.
+        verdict: Why the run ended; GO_ON: somebody interrupted it.
+        server: What the server told of the measured time.
+        notes: What is to be said besides.
+    """
+
+    arrivals: Arrivals
+    started_ns: int
+    samples: Samples
+    windows: Sequence[Cut]
+    first: int
+    verdict: Verdict
+    server: ServerSide | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def begin_ns(self) -> int:
+        """Of the measured time."""
+        return self.windows[self.first].begin_ns
+
+    @property
+    def end_ns(self) -> int:
+        """Of the measured time."""
+        return self.windows[-1].end_ns
+
+    @property
+    def seconds(self) -> float:
+        """Measured."""
+        return (self.end_ns - self.begin_ns) / _SECOND_NS
+
+
+def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: float, seed: int) -> Row:
+    """The row of what was seen.
+
+    Args:
+        seen: By the measurement.
+        rows_per_request: Of the input.
+        tolerance: Within which windows had to agree.
+        lag_share: What the generator's lag may be of the latency.
+        seed: Of the intervals' resampling.
+    """
+    begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
+    due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
+    answered = due.where(due.codes == OK)
+    median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
+    blocks = block_count(seen.seconds, median_ns / _SECOND_NS)
+    of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
+    latency = distribution(answered.ended - answered.due, of_block, seed=seed)
+    service = distribution(answered.ended - answered.begun, of_block, seed=seed)
+    throughput = _throughput(seen, blocks, seed)
+    lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
+    saturated = saturation(
+        seen.arrivals,
+        lag_p99_ms=lag_p99_ms,
+        latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
+        lag_share=lag_share,
+        begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
+        due=wanted(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
+    )
+    errors = _errors(due)
+    lag_note = None if saturated else _lag_note(lag_p99_ms, latency, lag_share)
+    notes = (saturated, _verdict_note(seen, tolerance), _errors_note(latency, errors), lag_note, _longest_note(latency))
+    return Row(
+        mode="closed" if isinstance(seen.arrivals, ClosedLoop) else "open",
+        arrivals=_name(seen.arrivals),
+        level=_level(seen.arrivals),
+        seconds=seen.seconds,
+        requests=len(due.due),
+        throughput=throughput,
+        rows_per_second=throughput.value * rows_per_request,
+        latency=latency,
+        service=service,
+        lag_p99_ms=lag_p99_ms,
+        errors=errors,
+        stable=seen.verdict is Verdict.AGREED,
+        saturated=saturated is not None,
+        notes=(*(note for note in notes if note), *seen.notes),
+        windows=tuple(window_of(cut, number >= seen.first) for number, cut in enumerate(seen.windows)),
+        server=seen.server,
+    )
+
+
+def window_of(cut: Cut, measured: bool) -> Window:
+    """A window as the report has it."""
+    return Window(seconds=cut.seconds, throughput=cut.throughput, p99_ms=cut.p99_ms, measured=measured)
+
+
+def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
+    ended = seen.samples.ended[seen.samples.codes == OK]
+    ended = ended[(ended >= seen.begin_ns) & (ended < seen.end_ns)]
+    if not blocks:
+        return Interval(value=len(ended) / seen.seconds)
+    counts = np.bincount(blocks_of(ended, seen.begin_ns, seen.end_ns, blocks), minlength=blocks)
+    return mean_interval(counts * (blocks / seen.seconds), seed)
+
+
+def _errors(due: Samples) -> dict[str, int]:
+    failed = Counter(_CODES.get(code, "UNKNOWN") for code in due.codes[due.codes != OK].tolist())
+    return dict(failed.most_common())
+
+
+def _name(arrivals: Arrivals) -> Literal["closed", "poisson", "constant", "trace"]:
+    match arrivals:
+        case ClosedLoop():
+            return "closed"
+        case Poisson():
+            return "poisson"
+        case Constant():
+            return "constant"
+        case Trace():
+            return "trace"
+
+
+def _level(arrivals: Arrivals) -> float:
+    match arrivals:
+        case ClosedLoop(concurrency=concurrency):
+            return float(concurrency)
+        case Poisson(rate=rate) | Constant(rate=rate):
+            return rate
+        case Trace(offsets_ns=offsets):
+            gaps_ns = offsets[-1] - offsets[0] if offsets else 0
+            return (len(offsets) - 1) * _SECOND_NS / gaps_ns if gaps_ns else float(len(offsets))
+
+
+def _verdict_note(seen: Seen, tolerance: float) -> str | None:
+    count = len(seen.windows) - seen.first
+    of = f"the figures are of the last {count}" if count > 1 else "the figures are of the last one"
+    match seen.verdict:
+        case Verdict.AGREED:
+            return None
+        case Verdict.UNSTABLE:
+            return f"not stable: of {len(seen.windows)} windows no three in a row agreed within {tolerance:.0%}; {of}"
+        case Verdict.SILENT:
+            return f"ended after {count} windows in a row in which nothing was answered with OK"
+        case Verdict.GO_ON:
+            return f"interrupted after {len(seen.windows)} windows, before three in a row agreed; {of}"
+
+
+def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:
+    failed = sum(errors.values())
+    if latency.count:
+        return f"{failed} of {failed + latency.count} requests failed: {_listed(errors)}" if errors else None
+    return f"no request was answered with OK, {failed} failed: {_listed(errors)}" if errors else "nothing was answered"
+
+
+def _listed(errors: dict[str, int]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in errors.items())
+
+
+def _lag_note(lag_p99_ms: float, latency: Distribution, lag_share: float) -> str | None:
+    """On lags that are no more than a wake-up, next to latencies that are not much more either."""
+    if not latency.count or lag_p99_ms <= lag_share * latency.percentile_ms(99.0):
+        return None
+    return f"up to {lag_p99_ms:.3g} ms of these latencies are the generator's wake-ups (under {TIMER_MS:g} ms)"
+
+
+def _longest_note(latency: Distribution) -> str | None:
+    if latency.max_ms * _MS_NS <= HIGHEST_NS:
+        return None
+    return "latencies above an hour count as an hour, except in the mean and the maximum"

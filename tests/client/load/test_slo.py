@@ -1,0 +1,179 @@
+"""Objectives, and the search for the highest rate, against simulated servers whose capacity is known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from simulated_source import MS, SimulatedServer, SimulatedSource, always
+
+from quadriga_client.load.arrivals import Constant, OpenLoop, Poisson
+from quadriga_client.load.errors import LoadError
+from quadriga_client.load.measurement import MeasurementSettings, measure
+from quadriga_client.load.report import Interval, Row
+from quadriga_client.load.slo import find_rate, parse_objective
+
+SETTINGS = MeasurementSettings(most_windows=6)
+
+
+def measuring(
+    server: SimulatedServer,
+    arrivals: Callable[[float], OpenLoop] = Constant,
+    settings: MeasurementSettings = SETTINGS,
+    gap: int = 0,
+) -> Callable[[float], Row]:
+    def measure_rate(rate: float) -> Row:
+        source = SimulatedSource(server, gap=gap)
+        return measure(source, arrivals(rate), settings, rows_per_request=1, clock=source.clock)
+
+    return measure_rate
+
+
+@pytest.fixture(scope="module")
+def row() -> Row:
+    """100 requests per second, all of 2 ms."""
+    return measuring(SimulatedServer(always(2 * MS)))(100.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("p99<15ms", True),
+        ("p99<1ms", False),
+        ("p99.9<=2.01ms", True),
+        ("max<=2ms", True),
+        ("max<2ms", False),
+        ("mean < 2100us", True),
+        ("mean<0.0019s", False),
+        ("p50<3ms,p95<1ms", False),
+        ("p50<3ms, p90<3ms and mean<3ms", True),
+        ("errors<=0%", True),
+        ("p99<1e1ms and errors<0.1%", True),
+    ],
+)
+def test_objectives(row: Row, text: str, holds: bool) -> None:
+    objective = parse_objective(text)
+    assert objective.text == text
+    assert objective.holds(row) is holds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stable": False},
+        {"saturated": True},
+        {"throughput": Interval(value=96.0)},
+        {"throughput": Interval(value=90.0, low=88.0, high=96.0)},
+        {"errors": {"UNAVAILABLE": 1}},
+    ],
+)
+def test_a_rate_must_be_reached_steadily_and_without_errors(row: Row, change: dict[str, object]) -> None:
+    objective = parse_objective("p99<15ms")
+    assert objective.holds(row)
+    assert not objective.holds(replace(row, **change))  # type: ignore[arg-type]
+
+
+def test_a_rate_is_reached_where_chance_explains_what_is_missing(row: Row) -> None:
+    assert parse_objective("p99<15ms").holds(replace(row, throughput=Interval(value=95.0, low=92.0, high=98.0)))
+
+
+def test_as_many_errors_as_are_allowed(row: Row) -> None:
+    failing = replace(row, errors={"UNAVAILABLE": 3, "ABORTED": 1})  # 4 of 300
+    assert parse_objective("p99<15ms,errors<2%").holds(failing)
+    assert not parse_objective("p99<15ms,errors<1%").holds(failing)
+
+
+def test_without_answers_no_latency_holds() -> None:
+    row = measuring(SimulatedServer(code=14))(100.0)
+    assert not parse_objective("p99<15ms,errors<=100%").terms[0].holds(row)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' in the objective '' is no bound; expected p50, p90, p95, p99, p99.9, mean, max or errors"),
+        ("fast", "'fast' in the objective 'fast' is no bound"),
+        ("p99>15ms", "is no bound"),
+        ("p99<15ms,", "'' in the objective 'p99<15ms,' is no bound"),
+        ("p99<15ms or mean<1ms", "is no bound"),
+        ("p98<15ms", "has no known figure 'p98'"),
+        ("p99<15", "needs one of us, ms, s after 15, not ''"),
+        ("p99<15min", "needs one of us, ms, s after 15, not 'min'"),
+        ("p99<1%", "needs one of us, ms, s after 1, not '%'"),
+        ("errors<1", "needs one of % after 1, not ''"),
+        ("p99<1.2.3ms", "'1.2.3' in the objective 'p99<1.2.3ms' is not a number"),
+        ("p99<0ms", "nothing can keep to 'p99<0ms'"),
+        ("p99<-1ms", "nothing can keep to 'p99<-1ms'"),
+        ("errors<0%", "nothing can keep to 'errors<0%'"),
+        ("p99<1e999s", "nothing can keep to"),
+    ],
+)
+def test_what_is_no_objective_is_refused(text: str, message: str) -> None:
+    with pytest.raises(LoadError, match=message):
+        parse_objective(text)
+
+
+@pytest.mark.parametrize("first", [90.0, 700.0, 5000.0])
+def test_the_capacity_of_a_server_is_found_from_below_and_above(first: float) -> None:
+    """Requests at equal distances of a server that takes 1 ms for each: up to 1000 per second nothing queues."""
+    slo, rows = find_rate(parse_objective("p99<15ms"), measuring(SimulatedServer()), first=first, resolution=0.02)
+    assert slo.rate is not None
+    assert slo.failed_rate is not None
+    assert 980 <= slo.rate <= 1000 <= slo.failed_rate <= slo.rate * 1.02
+    assert (slo.objective, slo.notes) == ("p99<15ms", ())
+    assert rows[0].level == first
+    assert len({row.level for row in rows}) == len(rows) < 16
+
+
+def test_the_rate_of_a_mean_is_that_of_the_queueing_formula() -> None:
+    """In M/D/1 with 1 ms of service the mean is 2 ms at a load of 2/3: Pollaczek and Khinchine."""
+    measure_rate = measuring(
+        SimulatedServer(), lambda rate: Poisson(rate, seed=2), MeasurementSettings(window_seconds=4.0)
+    )
+    slo, _ = find_rate(parse_objective("mean<2ms"), measure_rate, first=400.0)
+    assert slo.rate == pytest.approx(667, rel=0.07)
+
+
+def test_a_generator_that_is_the_limit_is_named() -> None:
+    measure_rate = measuring(SimulatedServer(always(MS // 10)), gap=MS)
+    slo, rows = find_rate(parse_objective("p99<15ms"), measure_rate, first=300.0)
+    assert slo.rate is not None
+    assert 900 < slo.rate <= 1000
+    assert slo.failed_rate is None
+    assert any(row.saturated for row in rows)
+    (note,) = slo.notes
+    assert note.startswith("the generator was saturated at 1")
+    assert note.endswith("requests per second; the server may do more than the rate found")
+
+
+def test_a_generator_that_is_too_slow_for_any_rate_is_named() -> None:
+    measure_rate = measuring(SimulatedServer(always(MS // 10)))
+    slo, rows = find_rate(
+        parse_objective("p99<15ms"), lambda rate: replace(measure_rate(rate), saturated=True), first=100.0
+    )
+    assert (slo.rate, slo.failed_rate) == (None, None)
+    assert slo.notes[0].endswith("requests per second; the server's limit is not known")
+    assert rows[-1].level == 100 / 64
+
+
+def test_an_objective_that_nothing_meets_ends_the_search() -> None:
+    slo, rows = find_rate(parse_objective("p50<500us"), measuring(SimulatedServer()), first=640.0)
+    assert (slo.rate, slo.failed_rate) == (None, 10.0)
+    assert slo.notes == ("the objective did not hold even at 10 requests per second, where the search ended",)
+    assert [row.level for row in rows] == [640, 320, 160, 80, 40, 20, 10]
+
+
+def test_an_objective_that_everything_meets_ends_the_search(row: Row) -> None:
+    slo, rows = find_rate(
+        parse_objective("p50<500ms"),
+        lambda rate: replace(row, level=rate, throughput=Interval(value=rate)),
+        first=1.0,
+    )
+    assert (slo.rate, slo.failed_rate) == (65536.0, None)
+    assert slo.notes == ("the objective still held at 6.554e+04 requests per second, where the search ended",)
+    assert len(rows) == 17
+
+
+@pytest.mark.parametrize(("first", "resolution"), [(0.0, 0.05), (-1.0, 0.05), (float("inf"), 0.05), (1.0, 0.0)])
+def test_a_search_that_cannot_begin_is_refused(row: Row, first: float, resolution: float) -> None:
+    with pytest.raises(LoadError, match="the search cannot begin at rate"):
+        find_rate(parse_objective("p99<1s"), lambda rate: row, first=first, resolution=resolution)
