@@ -236,11 +236,12 @@ def on_training(trainings: Sequence[Training]) -> list[str]:
         first = first_epoch(own)
         later = later_epochs(own).value
         sentences.append(
-            f"{name_of(name)}: the first epoch takes {digits(first)} s, {digits(first / later)} times as long another."
+            f"{name_of(name)}: a first epoch takes {digits(first)} s, {digits(first / later)} times as long as another."
         )
     spread = {each.accuracy for each in trainings}
     if spread:
         sentences.append(
-            f"All {len(trainings)} trainings ended between {min(spread):.1%} and {max(spread):.1%} of the test images."
+            f"After all {len(trainings)} trainings, between {min(spread):.1%} and {max(spread):.1%} of the test images "
+            "are classified right."
         )
     return sentences

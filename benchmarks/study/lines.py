@@ -53,15 +53,17 @@ def count(network: str, source: str) -> Code:
         ValueError: It has a definition whose purpose is not known.
     """
     tree = ast.parse(source)
-    docstrings = {line for node in _docstrings(tree) for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-    written = _written_lines(source) - docstrings
+    docstrings = list(_docstrings(tree))
+    written = _written_lines(source)
+    for text in docstrings:
+        written.difference_update(range(text.lineno, (text.end_lineno or 0) + 1))
     lines = dict.fromkeys(NAMES, 0)
     statements = dict.fromkeys(NAMES, 0)
     for node in tree.body:
         purpose = _purpose(node)
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
         lines[purpose] += sum(first <= line <= (node.end_lineno or 0) for line in written)
-        statements[purpose] += _statements(node)
+        statements[purpose] += sum(isinstance(each, ast.stmt) and each not in docstrings for each in ast.walk(node))
     purposes = (Purpose(name=name, lines=lines[name], statements=statements[name]) for name in NAMES)
     return Code(network=network, purposes=tuple(each for each in purposes if each.statements))
 
@@ -74,14 +76,9 @@ def _purpose(node: ast.stmt) -> str:
     return PURPOSES[node.name]
 
 
-def _statements(node: ast.AST) -> int:
-    docstrings = {id(each) for each in _docstrings(node)}
-    return sum(isinstance(each, ast.stmt) and id(each) not in docstrings for each in ast.walk(node))
-
-
-def _docstrings(root: ast.AST) -> Iterator[ast.stmt]:
-    """The statements that are docstrings, of the root and all that is in it."""
-    for node in ast.walk(root):
+def _docstrings(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements that are docstrings, of the module and all that is in it."""
+    for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body:
             first = node.body[0]
             if (

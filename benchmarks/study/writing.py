@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,8 @@ METHOD: Final = (
     "A p99 is of all rounds together, where there are 368 requests or more. A naive server is missing at rates that "
     "are over 90 % of the most that it answered.",
 )
+CALLS: Final = "Calls in process"
+SERVED: Final = "Served"
 _TONES: Final[dict[Verdict, Tone]] = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "warning"}
 #: A load average that says that others were at work.
 _BUSY: Final = 0.5
@@ -67,7 +70,9 @@ def markdown(study: Study) -> str:
 def html(study: Study) -> str:
     """The page with plots; its element "study" holds what study.json does."""
     footer = f"Made by {study.command}, {study.created}. The element “study” of this page holds all figures as JSON."
-    return page(TITLE, sections(study), lead=LEAD, footer=footer, data={"study": encode(study).encode()})
+    plots = {CALLS: calls_plots(study.calls), SERVED: served_plots(study.served)}
+    shown = [replace(section, blocks=[*section.blocks, *plots.get(section.title, ())]) for section in sections(study)]
+    return page(TITLE, shown, lead=LEAD, footer=footer, data={"study": encode(study).encode()})
 
 
 def sections(study: Study) -> list[Section]:
@@ -78,8 +83,8 @@ def sections(study: Study) -> list[Section]:
         Section("Why", _bullets(findings.reasons(study))),
         Section("Code", _code(study)),
         Section("Training", _trainings(study.trainings)),
-        Section("Calls in process", [*_calls(study.calls), *calls_plots(study.calls)]),
-        Section("Served", [*_served(study.served), *served_plots(study.served)]),
+        Section(CALLS, _calls(study.calls)),
+        Section(SERVED, _served(study.served)),
         Section("How it was measured", _conduct(study)),
     ]
 
@@ -126,9 +131,9 @@ def _code(study: Study) -> list[Block]:
     rows = [
         [
             Cell(findings.name_of(code.network)),
-            *(number(code.lines(name)) if code.lines(name) else Cell("", number=True) for name in NAMES),
-            number(code.lines(*CORE)),
-            number(code.statements(*CORE)),
+            *(_count(code.lines(name)) for name in NAMES),
+            _count(code.lines(*CORE)),
+            _count(code.statements(*CORE)),
         ]
         for code in study.code
     ]
@@ -140,6 +145,10 @@ def _code(study: Study) -> list[Block]:
     )
     caption = "Lines with code, without blank lines, comments and docstrings"
     return [Paragraph(findings.on_code(study.code)), Table(caption, headings, rows), Paragraph(note)]
+
+
+def _count(count: int) -> Cell:
+    return Cell(f"{count:,}", number=True)
 
 
 def _trainings(trainings: Sequence[Training]) -> list[Block]:
@@ -160,7 +169,7 @@ def _training(own: Sequence[Training]) -> list[Cell]:
     later = findings.later_epochs(own)
     return [
         Cell(findings.name_of(own[0].name)),
-        Cell(f"{own[0].parameters:,}", number=True),
+        _count(own[0].parameters),
         number(findings.first_epoch(own)),
         estimate(later),
         number(own[0].images / later.value),
@@ -213,7 +222,7 @@ def _served_row(each: Served) -> list[Cell]:
         estimate(each.median(), muted=muted) if each.p50_ms else number(None),
         number(each.p99_ms, muted=muted),
         number(each.cpu().value) if each.cpu_ms else number(None),
-        number(each.errors),
+        _count(each.errors),
     ]
 
 
