@@ -114,7 +114,7 @@ def silent_row(level: float = 8, **changes: Any) -> Row:
         "windows": (Window(seconds=1.0, throughput=0.0, p99_ms=None, measured=True),),
         "server": None,
     }
-    return row(level, **{**nothing, **changes})
+    return replace(row(level), **{**nothing, **changes})
 
 
 def report(rows: Sequence[Row] = (), **changes: Any) -> Report:

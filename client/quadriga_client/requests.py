@@ -29,12 +29,13 @@ def infer_request(
     outputs: Sequence[str] = (),
     request_id: str = "",
     parameters: "Parameters | None" = None,
+    timings: bool = True,
 ) -> pb.ModelInferRequest:
     """The request, with raw contents.
 
     An array whose dtype is not the model's is converted where numpy calls that a cast of the same kind (float64 to
     float32, uint8 to float32) and no integer leaves its range. Names that the model does not have are sent as they
-    are: the server's answer says which it has.
+    are: the server's answer says which it has. `timings` asks for the server's own, with a parameter of Quadriga's.
 
     Raises:
         InputError: The inputs or parameters are none that a request can carry.
@@ -53,7 +54,8 @@ def infer_request(
         raise InputError(f"outputs is a sequence of names, got the text {outputs!r}; write ({outputs!r},)")
     for output in outputs:
         request.outputs.add(name=output)
-    for key, parameter in {TIMINGS_PARAMETER: True, **(parameters or {})}.items():
+    own_parameters: Parameters = {TIMINGS_PARAMETER: True} if timings else {}
+    for key, parameter in {**own_parameters, **(parameters or {})}.items():
         request.parameters[key].CopyFrom(infer_parameter(key, parameter))
     return request
 

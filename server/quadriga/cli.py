@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "quadriga.commands.conformance:conformance",
         "Hold a server, any server, to the Open Inference Protocol.",
     ),
+    "compare": ("quadriga.commands.compare:compare", "Compare the speed of models that answer alike."),
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 

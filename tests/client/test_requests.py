@@ -122,6 +122,8 @@ def test_timings_are_asked_for_unless_the_caller_says_no() -> None:
     request = infer_request("m", model(x="FP32"), np.zeros(2), parameters={"quadriga_timings": False, "priority": 1})
     assert not request.parameters["quadriga_timings"].bool_param
     assert request.parameters["priority"].int64_param == 1
+    request = infer_request("m", model(x="FP32"), np.zeros(2), parameters={"priority": 1}, timings=False)
+    assert list(request.parameters) == ["priority"]
 
 
 def response(*raws: bytes) -> pb.ModelInferResponse:

@@ -5,6 +5,7 @@
     python -m quadriga_client.load.formats.json > client/quadriga_client/load/formats/report.schema.json
 """
 
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,15 @@ def read(path: Path) -> Report:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of reports, of the draft 2020-12."""
+    described = msgspec.json.schema(Report)
+    for definition in described["$defs"].values():
+        if "description" in definition:  # a docstring, whose indentation is Python's own
+            definition["description"] = cleandoc(definition["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:{SCHEMA.replace('/', ':').replace('.', ':')}",
         "title": "A load test by Quadriga",
-        **msgspec.json.schema(Report),
+        **described,
     }
 
 

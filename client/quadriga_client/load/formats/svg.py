@@ -83,7 +83,7 @@ def svg(figure: Figure, *, name: str, label: str) -> str:
         _rewrite(element, f"{name}-")
     root.set("xmlns", _SVG)
     root.set("role", "img")
-    root.set("aria-label", _line(label))
+    root.set("aria-label", printable(label))
     # What matplotlib says of every element in a style of its own.
     root.set("style", "stroke-linejoin:round;stroke-linecap:butt")
     return ElementTree.tostring(root, encoding="unicode")
@@ -91,11 +91,7 @@ def svg(figure: Figure, *, name: str, label: str) -> str:
 
 def printable(text: str) -> str:
     """The text in one line, without what XML cannot hold."""
-    return _line("".join(letter if letter.isprintable() else " " for letter in text))
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _local(name: str) -> str:

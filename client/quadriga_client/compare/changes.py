@@ -1,0 +1,170 @@
+"""A report beside an older one: what got better or worse. Pure.
+
+The two were not measured in turns, so there are no pairs of rounds. The interval of a ratio is made of both medians'
+own: from the lowest the new one may be over the highest of the old one, to the opposite. It is wider than 95 %, and
+leaves out 1 only where the two intervals part.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from quadriga_client.compare.comparison import (
+    Change,
+    Changes,
+    Comparison,
+    Level,
+    Measure,
+    SharedInputs,
+    Standing,
+)
+from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.verdict import excludes_one, is_saturated
+from quadriga_client.load.report import Interval
+
+
+def check_comparable(old: Comparison, names: Sequence[str], inputs: SharedInputs, concurrencies: Sequence[int]) -> None:
+    """Refuses to set reports beside each other that have nothing in common.
+
+    Args:
+        old: The older report.
+        names: The contestants' of the new one.
+        inputs: What they are sent.
+        concurrencies: The levels.
+
+    Raises:
+        CompareError: Other tensors were sent, or no contestant or no level is in both.
+    """
+    if old.inputs.tensors != inputs.tensors:
+        raise CompareError(
+            f"the older report is of requests of {', '.join(old.inputs.tensors)}, and these are of"
+            f" {', '.join(inputs.tensors)}: their figures say nothing of each other"
+        )
+    before = [contestant.name for contestant in old.contestants]
+    if not set(before) & set(names):
+        raise CompareError(f"the older report is of {', '.join(before)}, and this one of {', '.join(names)}")
+    levels = [level.concurrency for level in old.levels]
+    if not set(levels) & set(concurrencies):
+        raise CompareError(f"the older report has the levels {_listed(levels)}, and this one {_listed(concurrencies)}")
+
+
+def changes(old: Comparison, new: Comparison, *, against: str, tolerated: float) -> Changes:
+    """Every figure that both reports have.
+
+    Args:
+        old: The older one.
+        new: The newer one.
+        against: The older one's file.
+        tolerated: The share by which a figure may get worse.
+
+    Raises:
+        CompareError: As `check_comparable`.
+    """
+    names = [contestant.name for contestant in new.contestants]
+    check_comparable(old, names, new.inputs, [level.concurrency for level in new.levels])
+    before = {level.concurrency: level for level in old.levels}
+    return Changes(
+        against=against,
+        created=old.created,
+        tolerated=tolerated,
+        entries=tuple(
+            change
+            for level in new.levels
+            if level.concurrency in before
+            for change in _level_changes(before[level.concurrency], level, tolerated)
+        ),
+        warnings=tuple(_warnings(old, new)),
+    )
+
+
+def _level_changes(old: Level, new: Level, tolerated: float) -> Iterator[Change]:
+    before = {standing.contestant: standing for standing in old.standings}
+    for standing in new.standings:
+        for measure in MEASURES if standing.contestant in before else ():
+            first, last = _figure(before[standing.contestant], measure), _figure(standing, measure)
+            if first is not None and last is not None:
+                yield change(standing.contestant, new.concurrency, measure, first, last, tolerated)
+
+
+def change(
+    contestant: str, concurrency: int, measure: Measure, before: Interval, now: Interval, tolerated: float
+) -> Change:
+    """One figure's: better or worse only where its interval leaves out 1, worse only beyond what is tolerated."""
+    ratio = Interval(value=now.value / before.value)
+    if before.low and before.high and now.low is not None and now.high is not None:
+        ratio = Interval(value=ratio.value, low=now.low / before.high, high=now.high / before.low)
+    gain = ratio.value if MEASURES[measure].more_is_better else 1 / ratio.value if ratio.value else 1.0
+    shown = excludes_one(ratio)
+    return Change(
+        contestant=contestant,
+        concurrency=concurrency,
+        measure=measure,
+        before=before.value,
+        now=now.value,
+        ratio=ratio,
+        worse=shown and gain < 1 and abs(ratio.value - 1) > tolerated,
+        better=shown and gain > 1,
+    )
+
+
+def _figure(standing: Standing, measure: Measure) -> Interval | None:
+    """A contestant's figure; None where it was not measured, or is the load generator's."""
+    if MEASURES[measure].of_the_client and is_saturated(standing):
+        return None
+    figure: Interval | None = getattr(standing, measure)
+    return figure
+
+
+def _warnings(old: Comparison, new: Comparison) -> Iterator[str]:
+    """What makes the reports unlike."""
+    machine = list(_differences(old.fingerprint.machine, new.fingerprint.machine))
+    if machine:
+        yield f"the machines differ, so the changes may be theirs: {'; '.join(machine)}"
+    versions = list(_differences(old.fingerprint.versions, new.fingerprint.versions))
+    if versions:
+        yield f"versions differ: {'; '.join(versions)}"
+    settings = list(_differences(_settings(old), _settings(new)))
+    if settings:
+        yield f"the measurements differ: {'; '.join(settings)}"
+    yield from _models(old, new)
+    failed = ", ".join(f"{count} of {name}" for name, count in new.failed_requests.items())
+    if failed:
+        yield f"requests failed: {failed}"
+    for name, report in (("older", old), ("newer", new)):
+        if report.interrupted or report.error:
+            yield f"the {name} report ended early"
+
+
+def _models(old: Comparison, new: Comparison) -> Iterator[str]:
+    before = {contestant.name: contestant for contestant in old.contestants}
+    now = {contestant.name: contestant for contestant in new.contestants}
+    for name in before.keys() - now.keys():
+        yield f"{name} is only in the older report"
+    for name in now.keys() - before.keys():
+        yield f"{name} is only in the newer report"
+    for name in (name for name in now if name in before):
+        told = {"version": before[name].version, "server": before[name].server, "backend": before[name].backend}
+        tells = {"version": now[name].version, "server": now[name].server, "backend": now[name].backend}
+        differences = list(_differences(told, tells))
+        if differences:
+            yield f"{name} is another one: {'; '.join(differences)}"
+
+
+def _settings(report: Comparison) -> dict[str, str]:
+    return {
+        "inputs": report.inputs.content if report.inputs.digest else "",
+        "values of the inputs": report.inputs.digest[:12],
+        "connections": str(report.connections),
+        "processes": str(report.processes),
+        "one awake": str(report.one_awake),
+        "block seconds": f"{report.block_seconds:g}",
+    }
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    for key in dict.fromkeys((*before, *now)):
+        if before.get(key) != now.get(key):
+            yield f"{key} {before.get(key, 'unknown')} -> {now.get(key, 'unknown')}"
+
+
+def _listed(levels: Sequence[int]) -> str:
+    return ", ".join(map(str, levels))

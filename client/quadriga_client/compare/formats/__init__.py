@@ -1,0 +1,63 @@
+"""A comparison's report as files; writes them into a folder, in the command's process.
+
+    sections.py   the report before it is HTML or Markdown
+    figures.py    its plots
+    json.py       the report for programs, and back
+    csv.py        a line per block
+
+Pages, Markdown and plots are those of `quadriga_client.load.formats`.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from quadriga_client.compare.comparison import Comparison
+from quadriga_client.compare.errors import CompareError
+
+#: All that is written; the suffix says how.
+NAMES: Final = ("comparison.json", "comparison.md", "comparison.html", "comparison.csv")
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder where it is missing, and says early that a report could not be written there later.
+
+    Raises:
+        CompareError: There is something else, or it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompareError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CompareError(f"the folder {folder} allows no new files; name another")
+
+
+def write(report: Comparison, folder: Path) -> None:
+    """Writes the report in every format, each file whole or not at all.
+
+    Raises:
+        CompareError: A file cannot be written.
+    """
+    # Plots take a second to import, which nothing else should wait for.
+    from quadriga_client.compare.formats import csv, figures, json, sections
+    from quadriga_client.load.formats.markdown import document_markdown
+
+    title, lead, body = sections.title(report), sections.lead(report), sections.sections(report)
+    contents = (
+        json.encode(report),
+        document_markdown(title, body, lead=lead).encode(),
+        figures.html(report, title, lead, body).encode(),
+        csv.blocks_csv(report).encode(),
+    )
+    for name, content in zip(NAMES, contents, strict=True):
+        path = folder / name
+        unfinished = folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            try:
+                unfinished.write_bytes(content)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+        except OSError as error:
+            raise CompareError(f"the report cannot be written to {path}: {error.strerror or error}") from None

@@ -1,0 +1,216 @@
+"""What a comparison says, in the order in which a reader asks, without plots. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from quadriga_client.compare.comparison import (
+    Agreement,
+    Change,
+    Changes,
+    Comparison,
+    Contender,
+    Level,
+    Standing,
+    Verdict,
+)
+from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.verdict import is_saturated
+from quadriga_client.load.formats.digits import digits
+from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table
+from quadriga_client.load.formats.wording import bounds, estimate, number
+
+UNKNOWN: Final = "unknown"
+_MB: Final = 1e6
+_KB: Final = 1e3
+
+
+def title(report: Comparison) -> str:
+    """The report's title."""
+    return f"Comparison of {', '.join(contestant.name for contestant in report.contestants)}"
+
+
+def lead(report: Comparison) -> str:
+    """When, and with what."""
+    inputs = report.inputs
+    rows = f"{inputs.rows} row{'s'[: inputs.rows != 1]}"
+    return f"Measured {report.created} with requests of {rows}: {', '.join(inputs.tensors)}."
+
+
+def level_title(level: Level) -> str:
+    """The title of a level's section, by which plots find it."""
+    return "1 caller" if level.concurrency == 1 else f"{level.concurrency} callers"
+
+
+def sections(report: Comparison) -> list[Section]:
+    """The whole report; a section of which there is nothing to say is left out."""
+    found = [
+        Section("", list(_warnings(report))),
+        Section("Against an older report", _changes(report.changes) if report.changes else []),
+        *(Section(level_title(level), list(_level(level))) for level in report.levels),
+        Section("Beside speed", [_contenders(report.contestants)]),
+        Section("Agreement", list(_agreements(report))),
+        Section("How it was measured", list(_conduct(report))),
+        Section("The generator's machine", [_machine(report)]),
+    ]
+    return [section for section in found if section.blocks]
+
+
+def _warnings(report: Comparison) -> Iterator[Block]:
+    if report.error:
+        yield Paragraph(f"The comparison ended early: {report.error}", "bad")
+    if report.interrupted:
+        yield Paragraph("The comparison was interrupted; below is what had been measured by then.", "warning")
+    different = [agreement for agreement in report.agreements if not agreement.agrees]
+    if different:
+        names = ", ".join(agreement.contestant for agreement in different)
+        yield Paragraph(
+            f"--allow-different: {names} and {report.contestants[0].name} do not answer alike, so this compares the"
+            " speed of models that do different things. What differs stands under Agreement.",
+            "bad",
+        )
+    for name, count in report.failed_requests.items():
+        yield Paragraph(f"{count:,} requests of {name} failed, so it cannot win.", "bad")
+    if not report.levels:
+        yield Paragraph("Nothing was timed.", "bad")
+
+
+def _level(level: Level) -> Iterator[Block]:
+    yield Bullets([f"{MEASURES[verdict.measure].name}: {verdict.sentence}" for verdict in level.verdicts])
+    yield Table(
+        f"Medians over {level.rounds} rounds; below a figure its 95 % confidence interval",
+        ["contestant", "best in", *(kind.name for kind in MEASURES.values()), "failed", "notes"],
+        [_standing(standing, level.verdicts) for standing in level.standings],
+    )
+
+
+def _standing(standing: Standing, verdicts: Sequence[Verdict]) -> list[Cell]:
+    won = [MEASURES[verdict.measure].name for verdict in verdicts if verdict.winner == standing.contestant]
+    muted = is_saturated(standing)
+    saturated = f"generator saturated in {standing.saturated_blocks} of {standing.blocks} blocks"
+    return [
+        Cell(standing.contestant),
+        Cell(", ".join(won), tone="good" if won else "plain"),
+        *(
+            estimate(getattr(standing, measure), muted=muted and kind.of_the_client)
+            for measure, kind in MEASURES.items()
+        ),
+        Cell(f"{sum(standing.errors.values()):,}", " ".join(standing.errors), number=True),
+        Cell(saturated if standing.saturated_blocks else ""),
+    ]
+
+
+def _contenders(contenders: Sequence[Contender]) -> Table:
+    return Table(
+        "What else tells the contestants apart",
+        ["contestant", "backend", "load ms", "worker memory MB", "file KB", "accuracy", "model", "server"],
+        [
+            [
+                Cell(each.name),
+                Cell(" ".join(filter(None, (each.backend or each.platform, each.device))) or UNKNOWN),
+                _known(each.load_ms),
+                _known(None if each.memory_bytes is None else each.memory_bytes / _MB),
+                _known(None if each.file_bytes is None else each.file_bytes / _KB),
+                Cell(UNKNOWN if each.accuracy is None else f"{each.accuracy:.2%}", number=True),
+                Cell(f"{each.model} {each.version}".strip()),
+                Cell(f"{each.server or UNKNOWN} at {each.url}"),
+            ]
+            for each in contenders
+        ],
+    )
+
+
+def _known(value: float | None) -> Cell:
+    return Cell(UNKNOWN, number=True) if value is None else number(value)
+
+
+def _agreements(report: Comparison) -> Iterator[Block]:
+    first, tolerance = report.contestants[0].name, report.tolerance
+    yield Table(
+        f"Answers held to those of {first}, within {tolerance.absolute:g} + {tolerance.relative:g} * |its own|",
+        ["contestant", "verdict", "output", "its own name", "elements", "beyond", "largest difference", "same top 1"],
+        [line for agreement in report.agreements for line in _agreement(agreement)],
+    )
+    problems = [problem for agreement in report.agreements for problem in agreement.problems]
+    if problems:
+        yield Bullets(problems)
+
+
+def _agreement(agreement: Agreement) -> Iterator[list[Cell]]:
+    said = Cell("agrees", tone="good") if agreement.agrees else Cell("differs", tone="bad")
+    top1 = Cell("" if agreement.top1 is None else f"{agreement.top1:.1%}", number=True)
+    if not agreement.outputs:
+        yield [Cell(agreement.contestant), said, *[Cell("")] * 5, top1]
+    for output in agreement.outputs:
+        largest = output.largest_difference
+        yield [
+            Cell(agreement.contestant),
+            said,
+            Cell(output.name),
+            Cell(output.other_name),
+            Cell(f"{output.elements:,}", number=True),
+            Cell(f"{output.differing:,}", number=True),
+            Cell("" if largest is None else f"{largest:.3g}", number=True),
+            top1,
+        ]
+
+
+def _changes(changes: Changes) -> list[Block]:
+    worse, better = changes.worse, [entry for entry in changes.entries if entry.better]
+    said = f"{len(worse)} figures are worse than in {changes.against} of {changes.created} by more than"
+    blocks: list[Block] = [
+        Paragraph(f"{said} {changes.tolerated:.0%}, {len(better)} are better.", "bad" if worse else "good"),
+        *(Paragraph(warning, "warning") for warning in changes.warnings),
+    ]
+    if changes.entries:
+        caption = "Now over before; below a ratio its interval, made of both medians' own"
+        headings = ["contestant", "callers", "figure", "before", "now", "ratio", "verdict"]
+        blocks.append(Table(caption, headings, list(map(_change, changes.entries))))
+    return blocks
+
+
+def _change(change: Change) -> list[Cell]:
+    if change.worse:
+        said = Cell("worse", tone="bad")
+    elif change.better:
+        said = Cell("better", tone="good")
+    else:
+        said = Cell("no worse")
+    return [
+        Cell(change.contestant),
+        Cell(f"{change.concurrency:,}", number=True),
+        Cell(MEASURES[change.measure].name),
+        number(change.before),
+        number(change.now),
+        Cell(digits(change.ratio.value), bounds(change.ratio), number=True),
+        said,
+    ]
+
+
+def _conduct(report: Comparison) -> Iterator[Block]:
+    inputs = report.inputs
+    yield Paragraph(
+        "In each round, all contestants are timed in a random order and then in the reverse of it. A figure is the"
+        " median, over rounds, of the mean of a contestant's two blocks; a winner is named where the intervals of its"
+        " ratios to all others, round by round, leave out 1."
+    )
+    if report.notes:
+        yield Bullets(report.notes)
+    yield Facts(
+        {
+            "command": report.command,
+            "quadriga": report.quadriga,
+            "inputs": f"{inputs.content}; {inputs.requests} requests in turn",
+            "inputs' SHA-256": inputs.digest,
+            "seconds of a block": f"{report.block_seconds:g}",
+            "rounds": ", ".join(f"{level.rounds} with {level_title(level)}" for level in report.levels) or "none",
+            "connections of each contestant": str(report.connections),
+            "generator processes of each contestant": str(report.processes),
+            "awake": "one contestant at a time" if report.one_awake else "all that the servers have loaded",
+            "seed": str(report.seed),
+        }
+    )
+
+
+def _machine(report: Comparison) -> Facts:
+    seen = report.fingerprint
+    return Facts({**seen.machine, "load average before": f"{seen.load_average:.2f}", **seen.versions})

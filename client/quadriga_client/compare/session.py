@@ -1,0 +1,144 @@
+"""One comparison, from its options to its report. Runs in the command's process.
+
+Contestants agree first. Whatever ends the timing early leaves a report of what was timed until then.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from quadriga_client.compare.answers import Entry, Roll
+from quadriga_client.compare.awake import AllAwake, Awake, OneAwake
+from quadriga_client.compare.changes import changes, check_comparable
+from quadriga_client.compare.comparison import SCHEMA, Agreement, Comparison, Contender, SharedInputs
+from quadriga_client.compare.contest import Contest, Observer, Timed
+from quadriga_client.compare.errors import CompareError, Disagreement
+from quadriga_client.compare.options import CompareOptions
+from quadriga_client.compare.timing import Lane
+from quadriga_client.compare.verdict import level
+from quadriga_client.load.fingerprint import fingerprint
+from quadriga_client.load.fleet import Fleet
+
+
+def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str = "", command: str = "") -> Comparison:
+    """Compares models.
+
+    Args:
+        options: Of the comparison.
+        observer: Is told how it goes.
+        quadriga: This package's version, for the report.
+        command: As it was typed, for the report; without secrets.
+
+    Returns:
+        What was measured. `error` says what ended it early, `interrupted`, that it was Ctrl-C.
+
+    Raises:
+        Disagreement: The contestants do not answer alike, and that is not allowed.
+        CompareError: They cannot be compared.
+        LoadError: No inputs can be made, or a metrics page is none.
+        KeyboardInterrupt: Before the timing, when there is nothing to report.
+    """
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = fingerprint()
+    urls = dict.fromkeys(contestant.url for contestant in options.contestants)
+    with ExitStack() as stack:
+        clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
+        awake: Awake = AllAwake()
+        with ExitStack() as until_timed:
+            if options.one_awake:
+                awake = until_timed.enter_context(OneAwake(options.contestants, clients))
+            roll = Roll(options, clients, awake)
+            for contestant in options.contestants:
+                observer.phase(f"asking {contestant.name}")
+                roll.call(contestant)
+            agreements, inputs = _agreed(options, roll)
+            timed = _timed(options, roll.entries, awake, observer)
+            observer.phase("ending")
+    comparison = Comparison(
+        schema=SCHEMA,
+        quadriga=quadriga,
+        created=created,
+        command=command,
+        contestants=tuple(_described(entry, awake, timed) for entry in roll.entries),
+        inputs=inputs,
+        tolerance=options.tolerance,
+        agreements=agreements,
+        allowed_different=options.allow_different,
+        seed=options.seed,
+        block_seconds=options.plan().block_seconds,
+        connections=options.connections,
+        processes=options.processes,
+        one_awake=options.one_awake,
+        fingerprint=machine,
+        levels=tuple(
+            level([entry.contestant.name for entry in roll.entries], concurrency, blocks, options.seed)
+            for concurrency, blocks in timed.blocks.items()
+        ),
+        notes=(*awake.notes, *timed.notes),
+        interrupted=timed.interrupted,
+        error=timed.error,
+    )
+    if options.against is None or not comparison.levels:
+        return comparison
+    beside = changes(options.against, comparison, against=options.against_name, tolerated=options.tolerated)
+    return replace(comparison, changes=beside)
+
+
+def _agreed(options: CompareOptions, roll: Roll) -> tuple[tuple[Agreement, ...], SharedInputs]:
+    """The agreements, and what was sent.
+
+    Raises:
+        Disagreement: They do not agree, and that is not allowed.
+        CompareError: An older report is of something else.
+    """
+    agreements = roll.agreements()
+    if not options.allow_different and not all(agreement.agrees for agreement in agreements):
+        raise Disagreement(agreements)
+    if roll.inputs is None:
+        raise CompareError("nobody was called")
+    inputs = roll.inputs.described
+    if options.against is not None:
+        names = [contestant.name for contestant in options.contestants]
+        check_comparable(options.against, names, inputs, options.concurrencies)
+    return agreements, inputs
+
+
+def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, observer: Observer) -> Timed:
+    with ExitStack() as stack:
+        lanes = [
+            Lane(
+                name=entry.contestant.name,
+                source=stack.enter_context(
+                    Fleet(entry.target, connections=options.connections, processes=options.processes)
+                ),
+                probe=entry.probe,
+                rows=options.rows,
+            )
+            for entry in entries
+        ]
+        contest = Contest(
+            contestants=options.contestants,
+            lanes=lanes,
+            plan=options.plan(),
+            seed=options.seed,
+            awake=awake,
+            observer=observer,
+        )
+        return contest.run(options.concurrencies)
+
+
+def _described(entry: Entry, awake: Awake, timed: Timed) -> Contender:
+    """A contestant with what is known of it after the timing."""
+    load_ms = awake.load_ms(entry.contestant)
+    memory = [
+        block.memory_bytes
+        for blocks in timed.blocks.values()
+        for block in blocks
+        if block.contestant == entry.contestant.name and block.memory_bytes is not None
+    ]
+    return replace(
+        entry.contender,
+        load_ms=entry.contender.load_ms if load_ms is None else load_ms,
+        memory_bytes=memory[-1] if memory else None,
+    )

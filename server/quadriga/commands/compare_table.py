@@ -1,0 +1,151 @@
+"""What `quadriga compare` shows: agreement, verdicts, figures and changes. Runs in the command's process."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from quadriga_client.compare.comparison import Agreement, Changes, Comparison, Contender, Level, Standing
+from quadriga_client.compare.formats.sections import UNKNOWN, level_title
+from quadriga_client.compare.measures import MEASURES
+from quadriga_client.load.formats.digits import digits
+from quadriga_client.load.formats.wording import bounds
+from quadriga_client.load.report import Interval
+
+_MB: Final = 1e6
+_KB: Final = 1e3
+
+
+def print_report(console: Console, report: Comparison) -> None:
+    """All that a user asks first; the rest stands in the report's files."""
+    if any(not agreement.agrees for agreement in report.agreements):
+        console.print(Text("--allow-different: these models do not answer alike", style="bold red"))
+    print_agreements(console, report.contestants[0].name, report.agreements)
+    for level in report.levels:
+        console.print()
+        console.print(level_table(level))
+        for verdict in level.verdicts:
+            style = "green" if verdict.winner else ""
+            console.print(Text(f"{MEASURES[verdict.measure].name}: {verdict.sentence}", style=style))
+    console.print()
+    console.print(contenders_table(report.contestants))
+    for note in report.notes:
+        console.print(escape(note), highlight=False)
+    for name, count in report.failed_requests.items():
+        console.print(Text(f"{count:,} requests of {name} failed, so it cannot win", style="bold red"))
+    if report.interrupted:
+        console.print("interrupted: this is what had been measured by then")
+    if report.changes:
+        console.print()
+        print_changes(console, report.changes)
+
+
+def print_agreements(console: Console, first: str, agreements: Sequence[Agreement]) -> None:
+    """How the others' answers compare with the first one's, in a line each; then what differs."""
+    table = _table(f"AGREES WITH {first}")
+    for heading in ("", "LARGEST DIFFERENCE", "SAME TOP 1"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for agreement in agreements:
+        differences = [
+            output.largest_difference for output in agreement.outputs if output.largest_difference is not None
+        ]
+        table.add_row(
+            Text(agreement.contestant),
+            Text("yes", style="green") if agreement.agrees else Text("no", style="bold red"),
+            f"{max(differences):.3g}" if differences else "",
+            "" if agreement.top1 is None else f"{agreement.top1:.1%}",
+        )
+    console.print(table)
+    for agreement in agreements:
+        for problem in agreement.problems:
+            console.print(Text(problem, style="red"))
+
+
+def level_table(level: Level) -> Table:
+    """A level's figures with their intervals."""
+    table = _table(level_title(level).upper())
+    for kind in MEASURES.values():
+        table.add_column(kind.name.upper(), justify="right", no_wrap=True)
+    table.add_column("FAILED", justify="right")
+    table.add_column("SATURATED", justify="right")
+    for standing in level.standings:
+        table.add_row(
+            Text(standing.contestant),
+            *(_interval(getattr(standing, measure)) for measure in MEASURES),
+            f"{sum(standing.errors.values()):,}",
+            _saturated(standing),
+        )
+    return table
+
+
+def contenders_table(contenders: Sequence[Contender]) -> Table:
+    """What else tells the contestants apart."""
+    table = _table("BESIDE SPEED")
+    table.add_column("BACKEND")
+    for heading in ("LOAD MS", "WORKER MEMORY MB", "FILE KB", "ACCURACY"):
+        table.add_column(heading, justify="right")
+    table.add_column("SERVER", overflow="fold")
+    for each in contenders:
+        table.add_row(
+            Text(each.name),
+            Text(" ".join(filter(None, (each.backend or each.platform, each.device))) or UNKNOWN),
+            _known(each.load_ms),
+            _known(each.memory_bytes, _MB),
+            _known(each.file_bytes, _KB),
+            UNKNOWN if each.accuracy is None else f"{each.accuracy:.2%}",
+            Text(f"{each.server or UNKNOWN} at {each.url}"),
+        )
+    return table
+
+
+def print_changes(console: Console, changes: Changes) -> None:
+    """What makes the reports unlike, then every figure that both have."""
+    for warning in changes.warnings:
+        console.print(Text(warning, style="yellow"))
+    table = _table("NOW OVER BEFORE")
+    table.add_column("CALLERS", justify="right")
+    table.add_column("FIGURE")
+    for heading in ("BEFORE", "NOW", "RATIO"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for entry in changes.entries:
+        said, style = ("worse", "bold red") if entry.worse else ("better", "green") if entry.better else ("", "")
+        table.add_row(
+            Text(entry.contestant),
+            f"{entry.concurrency:,}",
+            MEASURES[entry.measure].name,
+            digits(entry.before),
+            digits(entry.now),
+            _interval(entry.ratio),
+            Text(said, style=style),
+        )
+    console.print(table)
+    console.print(
+        f"{len(changes.worse)} of {len(changes.entries)} figures are worse by more than {changes.tolerated:.0%}"
+        f" than in {escape(changes.against)}",
+        highlight=False,
+    )
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(escape(first), overflow="fold")
+    return table
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return UNKNOWN
+    ends = bounds(interval)
+    return f"{digits(interval.value)} ({ends})" if ends else digits(interval.value)
+
+
+def _known(value: float | None, unit: float = 1.0) -> str:
+    return UNKNOWN if value is None else digits(value / unit)
+
+
+def _saturated(standing: Standing) -> str:
+    return f"{standing.saturated_blocks} of {standing.blocks}" if standing.saturated_blocks else ""
