@@ -172,7 +172,7 @@ def measure_level(contestants: Sequence[Contestant], level: Level, rounds: int, 
             length_for(time_block(fleet, level.arrivals, seconds, contestant.tree), seconds)
             for contestant, fleet in zip(contestants, fleets, strict=True)
         ]
-        for turn in schedule(len(contestants), rounds // 2, seed=level.rows):
+        for turn in schedule(len(contestants), rounds // 2, seed=level.rows + round(value_of(level.arrivals))):
             contestant = contestants[turn.contestant]
             block = time_block(fleets[turn.contestant], level.arrivals, lengths[turn.contestant], contestant.tree)
             level.seen.setdefault(contestant.name, []).append(block)
