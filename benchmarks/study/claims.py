@@ -15,6 +15,8 @@ from study.ways import MODEL, MODULE, PREDICT, SIGNATURE
 
 #: Within this ratio two are about equally fast, and beyond it one of them is slow.
 ABOUT: Final = 1.25
+#: Kinds of conditions.
+TRAINING, CALLS, SERVED = "in training", "in calls as readers write them", "served by Quadriga"
 TENSORFLOW, PYTORCH, KERAS = "tensorflow", "pytorch", "keras on tensorflow"
 
 
@@ -51,12 +53,14 @@ class Trial:
     """The finding under one condition, as ratios of times.
 
     Attributes:
+        kind: `TRAINING`, `CALLS` or `SERVED`.
         condition: What was done, and how.
         tensorflow_to_pytorch: TensorFlow's time over PyTorch's.
         keras_to_tensorflow: Keras' over TensorFlow's.
         keras_to_pytorch: Keras' over PyTorch's.
     """
 
+    kind: str
     condition: str
     tensorflow_to_pytorch: Interval
     keras_to_tensorflow: Interval
@@ -90,6 +94,7 @@ def _training(trainings: Sequence[Training]) -> Iterator[Trial]:
     tensorflow, pytorch, keras = (epochs(trainings, name) for name in (TENSORFLOW, PYTORCH, KERAS))
     if tensorflow and len(tensorflow) == len(pytorch) == len(keras):
         yield Trial(
+            kind=TRAINING,
             condition="training, per epoch after the first",
             tensorflow_to_pytorch=ratio_interval(tensorflow, pytorch),
             keras_to_tensorflow=ratio_interval(keras, tensorflow),
@@ -119,6 +124,7 @@ def _calls(calls: Sequence[Calls]) -> Iterator[Trial]:
             keras = find_calls(calls, KERAS, keras_way, batch, threads)
             if tensorflow and pytorch and keras:
                 yield Trial(
+                    kind=CALLS,
                     condition=f"calls, Keras by {keras_way}, {many(batch, 'row')}",
                     tensorflow_to_pytorch=tensorflow.times(pytorch),
                     keras_to_tensorflow=keras.times(tensorflow),
@@ -134,7 +140,8 @@ def _served(served: Sequence[Served]) -> Iterator[Trial]:
         if {TENSORFLOW, PYTORCH, KERAS} <= at.keys() and all(all(each.throughput) for each in at.values()):
             tensorflow, pytorch, keras = at[TENSORFLOW], at[PYTORCH], at[KERAS]
             yield Trial(
-                condition=f"served by Quadriga, {many(rows, 'row')} a request, {many(callers, 'caller')}",
+                kind=SERVED,
+                condition=f"served, {many(rows, 'row')} a request, {many(callers, 'caller')}",
                 tensorflow_to_pytorch=pytorch.times(tensorflow),
                 keras_to_tensorflow=tensorflow.times(keras),
                 keras_to_pytorch=pytorch.times(keras),

@@ -13,7 +13,6 @@ from study.claims import (
     PYTORCH,
     TENSORFLOW,
     Relation,
-    Trial,
     Verdict,
     epochs,
     find_calls,
@@ -66,25 +65,29 @@ def answer(study: Study) -> list[str]:
     found = trials(study)
     if not found:
         return ["Nothing was measured of all three frameworks, so that nothing can be said of the article's finding."]
-    equal = _tally("That TensorFlow and PyTorch are about equally fast", found, [each.equal() for each in found])
-    slow = _tally("That Keras is slow, slower than both,", found, [each.keras_slow() for each in found])
-    return [equal, slow]
+    # Of calls, several conditions share the two that Keras is held against.
+    pairs = list({(trial.kind, trial.tensorflow_to_pytorch): trial for trial in found}.values())
+    return [
+        _tally("That TensorFlow and PyTorch are about equally fast", [(each.kind, each.equal()) for each in pairs]),
+        _tally("That Keras is slower than both", [(each.kind, each.keras_slow()) for each in found]),
+    ]
 
 
-def _tally(claim: str, found: Sequence[Trial], verdicts: Sequence[Verdict]) -> str:
-    by = {
-        verdict: [trial.condition for trial, each in zip(found, verdicts, strict=True) if each is verdict]
-        for verdict in Verdict
-    }
-    parts = [f"holds in {len(by[Verdict.HOLDS])} of {len(found)} conditions"]
-    if by[Verdict.FAILS]:
-        parts.append(f"does not hold in {len(by[Verdict.FAILS])}")
-    if by[Verdict.UNDECIDED]:
-        parts.append(f"is not decided in {len(by[Verdict.UNDECIDED])}")
-    text = f"{claim} {', '.join(parts)}."
-    if by[Verdict.HOLDS] and len(by[Verdict.HOLDS]) < len(found):
-        text += f" It holds here: {'; '.join(by[Verdict.HOLDS])}."
-    return text
+def _tally(claim: str, verdicts: Sequence[tuple[str, Verdict]]) -> str:
+    parts = []
+    for kind in dict.fromkeys(kind for kind, _ in verdicts):
+        own = [verdict for each, verdict in verdicts if each == kind]
+        counts = [
+            f"{words} {own.count(verdict)}"
+            for verdict, words in (
+                (Verdict.HOLDS, "holds in"),
+                (Verdict.FAILS, "does not hold in"),
+                (Verdict.UNDECIDED, "is not decided in"),
+            )
+            if verdict in own
+        ]
+        parts.append(f"{kind}, it {' and '.join(counts)} of {many(len(own), 'condition')}")
+    return f"{claim}: {'; '.join(parts)}."
 
 
 def reasons(study: Study) -> list[str]:
@@ -121,9 +124,9 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
     if relation(small_times) is not Relation.SLOWER:
         yield text
         return
-    added = f"It adds {digits(small_cost)} ms to a call there and {digits(large_cost)} ms here"
+    added = f"It adds {digits(small_cost)} ms to a call there and {digits(max(large_cost, 0.0))} ms here"
     if large_cost <= _CONSTANT * small_cost:
-        added += f", for {digits(large / small)} times the rows: a price per call, not per image"
+        added += f", for {large / small:g} times the rows: a price per call, not per image"
     else:
         added += ", so that it grows with the rows"
     shrinks = small_times.low is not None and large_times.high is not None and large_times.high < small_times.low

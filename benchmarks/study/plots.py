@@ -9,16 +9,16 @@ from quadriga_client.load.report import Interval
 from study.claims import KERAS, many
 from study.figures import Calls, Served
 from study.findings import name_of
-from study.ways import MODEL, PREDICT, SERVED, SIGNATURE
+from study.ways import MODEL, MODULE, PREDICT, SERVED, SIGNATURE
 
-#: What the first plot shows: one network, from the slowest way to the fastest.
+#: What the plots of calls show, from the slowest way to the fastest, by names that fit beside a line.
 _WAYS = (
-    (KERAS, PREDICT),
-    (KERAS, MODEL),
-    ("tensorflow", SIGNATURE),
-    ("pytorch", "module(x)"),
-    (KERAS, SERVED),
-    ("onnx", SERVED),
+    (KERAS, PREDICT, "Keras predict"),
+    (KERAS, MODEL, "Keras model(x)"),
+    ("tensorflow", SIGNATURE, "SavedModel signature"),
+    ("pytorch", MODULE, "PyTorch module(x)"),
+    (KERAS, SERVED, "Keras as served"),
+    ("onnx", SERVED, "ONNX as served"),
 )
 
 
@@ -28,14 +28,14 @@ def calls_plots(calls: Sequence[Calls]) -> list[Picture]:
     for threads in sorted({each.threads for each in calls}):
         series = [
             Series(
-                f"{name_of(framework)}: {way}",
+                name,
                 [
                     point(each.batch, each.median())
                     for each in calls
                     if (each.framework, each.way, each.threads) == (framework, way, threads)
                 ],
             )
-            for framework, way in _WAYS
+            for framework, way, name in _WAYS
         ]
         batches = tuple(sorted({each.batch for each in calls}))
         caption = f"Time of a call by batch size, on {many(threads, 'thread')}; both axes are logarithmic."
@@ -83,7 +83,7 @@ def _by_server(served: Sequence[Served], figure: Callable[[Served], Interval]) -
     names = dict.fromkeys((each.server, each.naive) for each in served)
     return [
         Series(
-            f"naive: {name_of(server)}" if naive else name_of(server),
+            f"naive {server.partition(': ')[2]}" if naive else name_of(server),
             [point(each.level, figure(each), counts=not each.saturated) for each in served if each.server == server],
         )
         for server, naive in names

@@ -81,7 +81,7 @@ def test_servers_are_compared_by_the_inverse_of_their_answers() -> None:
         served("keras on tensorflow: model.predict(x)", 1.0, naive=True),
     ]
     (trial,) = trials(study(loaded=loaded))
-    assert trial.condition == "served by Quadriga, 1 row a request, 8 callers"
+    assert trial.condition == "served, 1 row a request, 8 callers"
     assert trial.tensorflow_to_pytorch.value == pytest.approx(2.0)
     assert trial.keras_to_tensorflow.value == pytest.approx(2.0)
     assert trial.keras_to_pytorch.value == pytest.approx(4.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from studies import calls, served, study, training
 from study import findings
 from study.figures import Calls, Code, Purpose
-from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 KERAS = "keras on tensorflow"
 
@@ -23,7 +23,7 @@ def keras_calls(way: str, small: float, large: float) -> list[Calls]:
 def test_a_constant_cost_is_called_a_price_per_call_whose_weight_falls() -> None:
     (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 50.5, 52.0)))
     assert "model.predict(x) of Keras takes 101 times" in text
-    assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32.0 times the rows: a price per call" in text
+    assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32 times the rows: a price per call" in text
     assert text.endswith("its weight falls as batches grow.")
 
 
@@ -86,12 +86,26 @@ def test_the_fastest_is_named_only_where_that_is_shown() -> None:
     assert level == ["1 row a request, 8 callers: no difference shown between ONNX and TensorFlow."]
 
 
-def test_the_answer_counts_conditions_and_names_those_in_which_a_claim_holds() -> None:
+def test_the_answer_tells_kinds_of_conditions_apart() -> None:
     epochs = {"tensorflow": 1.0, KERAS: 3.0, "keras on torch": 4.0, "pytorch": 1.0}
     loaded = [served("tensorflow", 1000.0), served("pytorch", 2000.0), served(KERAS, 1000.0)]
-    equal, slow = findings.answer(study(epochs=epochs, loaded=loaded))
-    assert "holds in 1 of 2 conditions, does not hold in 1." in equal
-    assert "It holds here: training, per epoch after the first." in slow
+    assert findings.answer(study(epochs=epochs, loaded=loaded)) == [
+        "That TensorFlow and PyTorch are about equally fast: in training, it holds in 1 of 1 condition; served by "
+        "Quadriga, it does not hold in 1 of 1 condition.",
+        "That Keras is slower than both: in training, it holds in 1 of 1 condition; served by Quadriga, it does not "
+        "hold in 1 of 1 condition.",
+    ]
+
+
+def test_the_two_that_keras_is_held_against_count_once_however_keras_is_called() -> None:
+    timed = [
+        *(calls("tensorflow", SIGNATURE, batch, 1.0) for batch in (1, 8)),
+        *(calls("pytorch", MODULE, batch, ms) for batch, ms in ((1, 1.0), (8, 2.0))),
+        *(calls(KERAS, way, batch, 5.0) for way in (PREDICT, MODEL) for batch in (1, 8)),
+    ]
+    equal, slow = findings.answer(study(timed=timed))
+    assert "it holds in 1 and does not hold in 1 of 2 conditions." in equal
+    assert "it holds in 4 of 4 conditions." in slow
 
 
 def test_nothing_is_answered_where_nothing_was_measured() -> None:
