@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import concurrency
+import generators
 import instances
 import loading
 import memory
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Callable[[Settings], Section]] = {
     "instances": instances.run,
     "loading": loading.run,
     "memory": memory.run,
+    "generators": generators.run,
     "peers": peers.run,
 }
 SAME_NETWORK = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")

@@ -5,13 +5,15 @@ import time
 from typing import NamedTuple
 
 import numpy as np
-from open_loop import arrivals, open_loop
+from open_loop import fleet, open_loop
 from report import Column, Row, Section
 from server_under_test import server
 from settings import Settings
-from target import Target, request_for, target
+from target import request_for, target
 
 from quadriga_client import Client
+from quadriga_client.load.arrivals import Poisson
+from quadriga_client.load.fleet import Fleet
 
 #: Far below what a server can answer, so that what is seen is the load's doing.
 RATE = 200.0
@@ -43,9 +45,10 @@ def run(settings: Settings) -> Section:
     with server(settings.repository, settings.model, settings.transports[0]) as running:
         sent = target(running.grpc, request_for(running.grpc, settings.model))
         seen: dict[str, list[Seen]] = {model: [] for model in others}
-        for number in range(settings.rounds):
-            for model in others:
-                seen[model].append(measure(sent, model, number))
+        with fleet(sent) as generators:
+            for number in range(settings.rounds):
+                for model in others:
+                    seen[model].append(measure(generators, sent.address, model, number))
     rows: list[Row] = []
     for model, rounds in seen.items():
         row = Seen(*map(float, np.median(np.array(rounds), axis=0)))
@@ -56,15 +59,15 @@ def run(settings: Settings) -> Section:
     return Section("loading", title, COLUMNS, rows, (note,))
 
 
-def measure(sent: Target, model: str, seed: int) -> Seen:
+def measure(generators: Fleet, address: str, model: str, seed: int) -> Seen:
     """The open loop for as long as a load takes, without one and with one."""
-    seconds = load(sent.address, model)  # also reads the files into the page cache
-    due = arrivals(RATE, seconds, seed)
-    usual = open_loop(sent, due).latencies * 1e3
+    seconds = load(address, model)  # also reads the files into the page cache
+    arrivals = Poisson(RATE, seed)
+    usual = open_loop(generators, arrivals, seconds).latencies * 1e3
     took: list[float] = []
-    loading = threading.Thread(target=lambda: took.append(load(sent.address, model)))
+    loading = threading.Thread(target=lambda: took.append(load(address, model)))
     loading.start()
-    during = open_loop(sent, due).latencies * 1e3
+    during = open_loop(generators, arrivals, seconds).latencies * 1e3
     loading.join()
     return Seen(
         float(np.percentile(usual, 99)), float(np.percentile(during, 99)), float(during.max()), len(during), took[0]

@@ -4,18 +4,19 @@ Latency counts from the time at which a request was due, not from when it was se
 is not left out.
 """
 
-import select
-import time
-from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 import numpy as np
-from http2 import Connection
-from load import BYTES_SHARE, Numbers
+from load import Numbers
 from report import Column, Row, Section
 from server_under_test import server
 from settings import Settings
 from target import Target, request_for, target
+
+from quadriga_client.load.arrivals import Poisson
+from quadriga_client.load.fleet import Fleet
+from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.target import LoadTarget
 
 PEAK_CALLERS = (8, 32)
 SHARE = 0.7
@@ -24,7 +25,7 @@ CONNECTIONS = 8
 LENGTH = 3
 #: Below this share of the wanted rate the client or the server could not hold it; lateness tells which one.
 ENOUGH = 0.97
-#: Requests that are still not answered after this long, in seconds, end the measurement.
+#: Requests that are not answered after this long, in seconds, are given up, and count as refused.
 PATIENCE = 60.0
 COLUMNS = (
     Column("transport", "transport"),
@@ -39,9 +40,9 @@ COLUMNS = (
 
 
 class Opened(NamedTuple):
-    """One open loop: answers per second, their latencies and how late the client sent, in seconds; share refused."""
+    """One open loop: share of what was due that was answered meanwhile; latencies and lateness in seconds."""
 
-    rate: float
+    achieved: float
     latencies: Numbers
     refused: float
     lateness: Numbers
@@ -54,12 +55,14 @@ def run(settings: Settings) -> Section:
         with server(settings.repository, settings.model, transport) as under_test:
             sent = target(under_test.grpc, request_for(under_test.grpc, settings.model))
             wanted = SHARE * peak(settings, sent)
-            opened = [
-                open_loop(sent, arrivals(wanted, settings.seconds * LENGTH, seed)) for seed in range(settings.rounds)
-            ]
-        rows.append({"transport": transport, "wanted": wanted, **summary(opened, wanted)})
+            with fleet(sent) as generators:
+                opened = [
+                    open_loop(generators, Poisson(wanted, seed), settings.seconds * LENGTH)
+                    for seed in range(settings.rounds)
+                ]
+        rows.append({"transport": transport, "wanted": wanted, **summary(opened)})
     notes = [
-        f"WARNING: {row['transport']} answered {row['achieved']:.0%} of the wanted rate; its latencies mean little"
+        f"WARNING: {row['transport']} answered {row['achieved']:.0%} of what was due; its latencies mean little"
         for row in rows
         if float(row["achieved"]) < ENOUGH
     ]
@@ -76,75 +79,32 @@ def peak(settings: Settings, sent: Target) -> float:
     return float(np.median(rates, axis=0).max())
 
 
-def summary(rounds: list[Opened], wanted: float) -> dict[str, float]:
+def summary(rounds: list[Opened]) -> dict[str, float]:
     """Medians over rounds."""
     p50, p99 = np.median([np.percentile(each.latencies, (50, 99)) for each in rounds], axis=0) * 1e3
     return {
         "tail": float(p99 / p50),
         "p50": float(p50),
         "p99": float(p99),
-        "achieved": float(np.median([each.rate for each in rounds])) / wanted,
+        "achieved": float(np.median([each.achieved for each in rounds])),
         "refused": float(np.median([each.refused for each in rounds])),
         "late_p99": float(np.median([np.percentile(each.lateness, 99) for each in rounds])) * 1e3,
     }
 
 
-def arrivals(rate: float, seconds: float, seed: int) -> Numbers:
-    """When requests are due, in seconds from the start; as many as the time holds on average.
-
-    The gaps are drawn at random and then scaled, so that the rate of the sample is the wanted one.
-    """
-    count = max(1, round(rate * seconds))
-    gaps = np.random.default_rng(seed).exponential(size=count)
-    due: Numbers = np.cumsum(gaps * (count / rate / gaps.sum()))
-    return due
+def fleet(sent: Target) -> Fleet:
+    """One process that sends the request."""
+    to = LoadTarget(url=sent.address, requests=(sent.request,), timeout=PATIENCE)
+    return Fleet(to, connections=CONNECTIONS, processes=1)
 
 
-def open_loop(sent: Target, due: Numbers) -> Opened:
-    """Sends every request when it is due, and waits for the last answer.
-
-    Raises:
-        SystemExit: Answers did not come.
-    """
-    answered, begun, good = np.zeros_like(due), np.zeros_like(due), np.zeros(due.shape, bool)
-    with ExitStack() as stack:
-        connections = [Connection(sent.address, sent.request) for _ in range(CONNECTIONS)]
-        for connection in connections:
-            stack.enter_context(closing(connection.socket))
-        greet(connections)
-        start = time.perf_counter()
-        following, left = 0, len(due)
-        while left:
-            now = time.perf_counter() - start
-            while following < len(due) and due[following] <= now:
-                connections[following % CONNECTIONS].send(following)
-                begun[following] = time.perf_counter() - start
-                following += 1
-            wait = due[following] - (time.perf_counter() - start) if following < len(due) else PATIENCE
-            for number, received in receive(connections, max(0.0, wait)):
-                answered[number] = time.perf_counter() - start
-                good[number] = received >= len(sent.answer) * BYTES_SHARE
-                left -= 1
-            if left and following == len(due) and time.perf_counter() - start > due[-1] + PATIENCE:
-                raise SystemExit(f"{left} requests of the open loop were not answered")
-    rate = good.sum() / float(answered.max())
-    return Opened(rate, (answered - due)[good], 1 - float(good.mean()), begun - due)
-
-
-def greet(connections: list[Connection]) -> None:
-    """Exchanges settings, so that the server's limits are known before the first request."""
-    for connection in connections:
-        connection.flush()
-    end = time.perf_counter() + 0.1
-    while time.perf_counter() < end:
-        receive(connections, 0.02)
-
-
-def receive(connections: list[Connection], seconds: float) -> list[tuple[int, int]]:
-    """Waits for sockets; the requests whose answers ended, with their bytes."""
-    by_socket = {connection.socket: connection for connection in connections}
-    writing = [connection.socket for connection in connections if connection.wants_to_write]
-    readable, writable, _ = select.select(by_socket, writing, [], seconds)
-    for each in writable:
-        by_socket[each].flush()
-    return [(ended.request, ended.received) for each in readable for ended in by_socket[each].receive()]
+def open_loop(generators: Fleet, arrivals: Poisson, seconds: float) -> Opened:
+    """Sends every request when it is due, for a while, and waits for the last answer."""
+    run = generators.start(arrivals)
+    end_ns = run.started_ns + round(seconds * 1e9)
+    samples = Samples.joined([run.collect(end_ns), run.finish()])
+    samples = samples.where(samples.due < end_ns)
+    good = samples.codes == OK
+    in_time = good & (samples.ended <= end_ns)
+    latencies = (samples.ended - samples.due)[good] / 1e9
+    return Opened(float(in_time.mean()), latencies, 1 - float(good.mean()), (samples.begun - samples.due) / 1e9)

@@ -44,7 +44,7 @@ def blocks(
         name = names[turn.contestant]
         speed = throughputs[name] * shared[turn.round] * (1 + noise * random.standard_normal())
         speed *= 1 - drift * number / len(turns)
-        made.append(block(name, turn.round, speed))
+        made.append(block(name, turn.round, float(speed)))
     return made
 
 

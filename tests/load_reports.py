@@ -65,7 +65,9 @@ def server_side(mean_ms: float = 5.0, **changes: Any) -> ServerSide:
     """What a server says of requests with that mean service time."""
     shares = {"queue": 0.25, "assembly": 0.06, "compute": 0.5, "response": 0.04, "transport": 0.15}
     phases: dict[str, Any] = {f"{name}_ms": share * mean_ms for name, share in shares.items()}
-    told = ServerSide(source="http://127.0.0.1:8080/metrics", requests=2000, rows_per_batch=3.4, cpu_ms=1.1, **phases)
+    told = ServerSide(
+        source="http://127.0.0.1:8080/metrics", requests=2000, rows_per_batch=3.4, memory_mb=412.0, cpu_ms=1.1, **phases
+    )
     return replace(told, **changes)
 
 

@@ -5,12 +5,12 @@ The server is a queue: requests are taken in the order in which they came, by th
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, OpenLoop, Poisson, Trace
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
 from quadriga_client.load.samples import OK, Samples
 
 MS = 1_000_000
@@ -171,19 +171,3 @@ class SimulatedRun:
         ended, due, begun, codes = np.array(taken, np.int64).T
         start = self.started_ns
         return Samples(due + start, begun + start, ended + start, codes.astype(np.uint8))
-
-
-def schedule(arrivals: OpenLoop) -> Iterator[int]:
-    """When requests are due, in ns from the start."""
-    match arrivals:
-        case Trace(offsets_ns=offsets):
-            yield from offsets
-        case Constant(rate=rate):
-            yield from (round(number * SECOND / rate) for number in itertools.count())
-        case Poisson(rate=rate, seed=seed):
-            rng = np.random.default_rng(seed)
-            now = 0.0
-            while True:
-                for gap in rng.exponential(SECOND / rate, 1000).tolist():
-                    now += gap
-                    yield round(now)

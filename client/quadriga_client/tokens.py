@@ -4,14 +4,16 @@ import ipaddress
 import re
 from typing import Final
 
-from quadriga_client.errors import InputError, Metadata
+from quadriga_client.errors import InputError
 from quadriga_client.rpcs import host_of
 from quadriga_proto.conventions import AUTHORIZATION_KEY
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 
-def token_metadata(url: str, token: str | None, *, encrypted: bool, over_plaintext: bool) -> Metadata:
+def token_metadata(
+    url: str, token: str | None, *, encrypted: bool, over_plaintext: bool
+) -> tuple[tuple[str, str], ...]:
     """What goes with each call of a client with a token; nothing without one.
 
     Args:

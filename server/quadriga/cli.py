@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
     "status": ("quadriga.commands.status:status", "Show the models of a running server."),
     "models": ("quadriga.commands.models:models", "Load and unload models of a running server."),
+    "load": ("quadriga.commands.load:load", "Put load on a model of any server, and report how it bears that."),
     "conformance": (
         "quadriga.commands.conformance:conformance",
         "Hold a server, any server, to the Open Inference Protocol.",
@@ -29,6 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "compare": ("quadriga.commands.compare:compare", "Compare the speed of models that answer alike."),
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
+#: Subcommand -> the extra that it needs besides that of the command line.
+EXTRAS: Final = {"load": "load"}
 
 
 class LazyGroup(click.Group):
@@ -43,7 +46,13 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
+        try:
+            command = getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if cmd_name not in EXTRAS or str(error.name).startswith("quadriga"):
+                raise
+            need = f"quadriga {cmd_name} needs an extra: pip install 'quadriga[{EXTRAS[cmd_name]}]' ({error})"
+            raise click.ClickException(need) from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is not a click command")
         return command

@@ -134,7 +134,9 @@ def _problems(compared: OutputAgreement, ours: Array, theirs: Array, sides: tupl
 
 
 def _has_scores(arrays: Sequence[Array]) -> bool:
-    return all(array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in _NUMBERS for array in arrays)
+    return any(array.size for array in arrays) and all(
+        array.ndim == 2 and array.shape[1] > 1 and array.dtype.kind in _NUMBERS for array in arrays
+    )
 
 
 def _flat(arrays: Sequence[Array]) -> Array:

@@ -15,7 +15,7 @@ from quadriga_client.compare.errors import CompareError
 from quadriga_client.load.payload import RANDOM, Shape, inputs_for, inputs_of_file
 from quadriga_client.requests import converted, infer_request
 from quadriga_client.results import ModelMetadata, TensorMetadata
-from quadriga_proto.codec import Array, datatype_of, to_raw
+from quadriga_proto.codec import Array, CodecError, datatype_of, to_raw
 
 #: Random rows that the contestants have to agree upon, at least.
 LEAST_ROWS: Final = 16
@@ -78,9 +78,13 @@ def file_inputs(metadata: ModelMetadata, file: Path, *, rows: int) -> Inputs:
     if set(names) != set(arrays):
         raise CompareError(f"{file} holds {', '.join(arrays)}; model {metadata.name!r} has {', '.join(names)}")
     datatypes = {tensor.name: tensor.datatype for tensor in metadata.inputs}
-    arrays = {
-        name: converted(name, arrays[name], datatypes.get(name) or datatype_of(arrays[name].dtype)) for name in names
-    }
+    try:
+        arrays = {
+            name: converted(name, arrays[name], datatypes.get(name) or datatype_of(arrays[name].dtype))
+            for name in names
+        }
+    except CodecError as error:
+        raise CompareError(f"{file}: {error}") from None
     _check_rows(metadata, rows)
     if not _batched(metadata):
         return Inputs(requests=(arrays,), rows=1, content=file.name)

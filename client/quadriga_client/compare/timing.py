@@ -25,9 +25,8 @@ from quadriga_client.load.source import LoadSource
 
 #: Of a block's length, what goes by before it counts: queues fill, and the caches of the cores.
 SETTLING_SHARE: Final = 0.2
-#: A contestant's warm-up: short windows, and not for ever.
-WARM_UP: Final = MeasurementSettings(window_seconds=0.25, most_windows=20)
-_LAG_SHARE: Final = 0.1
+#: A contestant's warm-up: short windows, which need not be as alike as those that are measured, and not for ever.
+WARM_UP: Final = MeasurementSettings(window_seconds=0.25, tolerance=0.25, most_windows=12)
 _S_NS: Final = 1e9
 _MS_NS: Final = 1e6
 _CODES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -105,8 +104,9 @@ def block_of(
     answered = samples.where(samples.codes == OK)
     p50_ms, p99_ms = _percentiles_ms(answered.ended - answered.due, (50, 99))
     (lag_ms,) = _percentiles_ms(samples.begun - samples.due, (99,))
+    # In a closed loop nobody knows how many were due.
     behind = saturation(
-        ClosedLoop(1), lag_p99_ms=lag_ms or 0.0, latency_p99_ms=p99_ms, lag_share=_LAG_SHARE, begun=0, due=0
+        lag_p99_ms=lag_ms or 0.0, latency_p99_ms=p99_ms, lag_share=WARM_UP.lag_share, begun=len(samples.begun), due=0
     )
     return Block(
         contestant=lane.name,

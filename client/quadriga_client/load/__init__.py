@@ -1,14 +1,22 @@
 """Load on any server of the Open Inference Protocol, and what can be said of it. Runs in the command's process.
 
+    options.py      what a test is to be: target, plan, settings                               pure
+    session.py      one test, from its options to its report
+    payload.py      the request, made once; the server's first answer to it
     arrivals.py     when requests are due: closed loops, Poisson, constant rates, traces       pure
     fleet.py        generator processes, and what they send back: samples.py
     generator.py      one of them: due requests out, answers in, over http2.py               generator processes
-    echo.py         a server that answers at once: the generators' own ceiling               a process of its own
+    child.py, messages.py   how such processes start and end, and what goes through their pipes
+    echo.py         a server that answers at once; ceiling.py: the generators against it     a process of its own
     windows.py      samples into windows; where three agree, the warm-up is over               pure
     measurement.py  one level of load, from its start to its row
+    levels.py       levels of load, as texts give them                                         pure
+    slo.py          objectives, and the highest rate at which one holds                        pure
     server_side.py  the server's own story of a time: server_reading.py of its metrics_page.py, or by ModelStatistics
     fingerprint.py  the machine and the packages
+    mlperf/         MLPerf's scenarios, by its own load generator                            a process of its own
     report.py       rows, and all that a reader needs to believe them
+    formats/        the report as JSON, CSV, Markdown and a page
 
 A request's latency counts from when it was due, not from when it was sent: one that waits behind a stalled server
 counts, as it does for the user who made it.

@@ -2,6 +2,8 @@
 
 QuadrigaClientError
 └── LoadError           no load can be made, or none that says anything: the text tells what to do
+    ├── ProtocolError     the other side does not keep to HTTP/2
+    └── ConnectionLost    the server closed a connection without a word, or it broke
 """
 
 from quadriga_client.errors import QuadrigaClientError
@@ -9,3 +11,11 @@ from quadriga_client.errors import QuadrigaClientError
 
 class LoadError(QuadrigaClientError):
     """No load can be made, or none that says anything."""
+
+
+class ProtocolError(LoadError):
+    """The other side of a connection does not keep to HTTP/2."""
+
+
+class ConnectionLost(LoadError):
+    """The server closed a connection without a word, or it broke."""

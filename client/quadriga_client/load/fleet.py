@@ -4,9 +4,10 @@ They are started once and make one run after the other. While one is under way t
 up a few times a second: what it does takes cores from the server and from the generators.
 """
 
+import contextlib
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
@@ -37,12 +38,20 @@ class Generator:
         self._child = Child("quadriga_client.load.generator", "a load generator")
         self.pid = self._child.pid
         self.fileno = self._child.fileno
-        self.order = self._child.order
         self.close = self._child.close
-        self.order(begin)
         self.samples = bytearray()
         self.until_ns = 0
-        self.ready = self.done = False
+        self.ready = self.done = self.failed = False
+        self.order(begin)
+
+    def order(self, order: object) -> None:
+        """Sends an order.
+
+        Raises:
+            LoadError: The process has ended.
+        """
+        with self._failing():
+            self._child.order(order)
 
     def read(self) -> None:
         """Takes the reports that came.
@@ -50,6 +59,18 @@ class Generator:
         Raises:
             LoadError: The process has ended, or says that it cannot go on.
         """
+        with self._failing():
+            self._read()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except LoadError:
+            self.failed = True
+            raise
+
+    def _read(self) -> None:
         for report in self._child.reports():
             self.until_ns = max(self.until_ns, report.until_ns)
             if report.kind is Kind.SAMPLES:
@@ -80,14 +101,24 @@ class FleetRun:
         return Samples.joined([take(generator, until_ns) for generator in self._generators])
 
     def finish(self) -> Samples:
-        """See `source.Run`.
+        """See `source.Run`; after a failure, what the generators have sent until then.
 
         Raises:
             LoadError: A generator failed, and no call before said so.
         """
-        for generator in self._generators:
-            generator.order(Finish())
-        wait(self._generators, lambda generator: generator.done, self._timeout + SILENT_SECONDS)
+        known = any(generator.failed for generator in self._generators)
+        try:
+            for generator in self._generators:
+                generator.order(Finish())
+        except LoadError:
+            if not known:
+                raise
+        while going := [generator for generator in self._generators if not (generator.done or generator.failed)]:
+            try:
+                wait(going, lambda generator: generator.done, self._timeout + SILENT_SECONDS)
+            except LoadError:
+                if not known:
+                    raise
         return Samples.joined([take(generator) for generator in self._generators])
 
 
@@ -134,7 +165,8 @@ class Fleet:
         if any(not generator.done for generator in self._generators):
             self.close()  # a run that nobody finished, or one that failed
         if not self._generators:
-            self._generators = [Generator(begin) for begin in self._begins]
+            for begin in self._begins:
+                self._generators.append(Generator(begin))
         for generator in self._generators:
             generator.ready = generator.done = False
             generator.samples.clear()
@@ -170,6 +202,7 @@ def wait(generators: list[Generator], until: Callable[[Generator], bool], second
     while missing := [generator for generator in generators if not until(generator)]:
         left = end - time.monotonic()
         if left <= 0:
+            missing[0].failed = True
             raise LoadError(f"a load generator (pid {missing[0].pid}) has said nothing for {seconds:.0f} s")
         select.select(missing, [], [], left)
         for generator in generators:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ProtocolError
 from quadriga_client.load.frames import (
     ACK,
     DATA,
@@ -109,14 +109,14 @@ class FrameWriter:
         """A SETTINGS frame: takes what concerns sending, acknowledges it, and gives every setting.
 
         Raises:
-            LoadError: Its length or a value is not allowed.
+            ProtocolError: Its length or a value is not allowed.
         """
         if len(payload) % 6:
-            raise LoadError(f"settings came with {len(payload)} bytes, which is no multiple of 6")
+            raise ProtocolError(f"settings came with {len(payload)} bytes, which is no multiple of 6")
         for key, value in struct.iter_unpack(">HI", payload):
             if key == INITIAL_WINDOW_SIZE:
                 if value > LARGEST_WINDOW:
-                    raise LoadError(f"settings came with a window of {value} bytes; 2147483647 are allowed")
+                    raise ProtocolError(f"settings came with a window of {value} bytes; 2147483647 are allowed")
                 for body in self._bodies.values():
                     body.window += value - self.stream_window
                 self.stream_window = value

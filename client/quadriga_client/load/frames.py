@@ -7,9 +7,9 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ProtocolError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -35,16 +35,6 @@ NO_TABLE: Final = b"\x20"
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 _NUMBER: Final = struct.Struct(">I")
-
-
-class Frame(NamedTuple):
-    """A frame in a reader's buffer: its payload lies there from `start` to `end`."""
-
-    kind: int
-    flags: int
-    stream: int
-    start: int
-    end: int
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -99,14 +89,17 @@ class FrameReader:
 
     @property
     def expects_more(self) -> bool:
-        """Whether another `read` may give something at once, though no selector says so, or little use to ask it."""
+        """Whether another `read` may give something though no selector says so: it is to be asked until it has none."""
         return self._records
 
     def frames(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """The complete frames, each a `Frame`'s fields; what is left of the next one stays for the next `read`.
+        """The complete frames; what is left of the next one stays for the next `read`.
+
+        Yields:
+            Kind, flags, stream, and where in `view` the payload begins and ends.
 
         Raises:
-            LoadError: One is larger than allowed: this is no HTTP/2.
+            ProtocolError: One is larger than allowed: this is no HTTP/2.
         """
         view, at, filled, unpack = self.view, 0, self._filled, HEADER.unpack_from
         while filled - at >= HEADER.size:
@@ -115,7 +108,7 @@ class FrameReader:
             end = start + (word >> 8)
             if end > filled:
                 if word >> 8 > FRAME_BYTES:
-                    raise LoadError(f"no HTTP/2 came, but {bytes(view[at : min(at + 40, filled)])!r}")
+                    raise ProtocolError(f"no HTTP/2 came, but {bytes(view[at : min(at + 40, filled)])!r}")
                 break
             yield word & 0xFF, flags, stream, start, end
             at = end
@@ -128,21 +121,23 @@ class FrameReader:
         """Takes what must come before the first frame; what is still missing of it.
 
         Raises:
-            LoadError: Something else came.
+            ProtocolError: Something else came.
         """
         size = min(len(expected), self._filled)
         if self.view[:size] != expected[:size]:
-            raise LoadError(f"no HTTP/2 came, but {bytes(self.view[:size])!r}")
+            raise ProtocolError(f"no HTTP/2 came, but {bytes(self.view[:size])!r}")
         self._filled -= size
         self.view[: self._filled] = self.view[size : size + self._filled]
         return expected[size:]
 
-    def number(self, start: int) -> int:
-        """The unsigned 32-bit number at a place of the buffer.
+    def number(self, start: int, end: int) -> int:
+        """The unsigned 32-bit number with which a payload begins.
 
         Raises:
-            LoadError: The frame is too short for one.
+            ProtocolError: The frame is too short for one.
         """
+        if end - start < _NUMBER.size:
+            raise ProtocolError(f"a frame came with {end - start} bytes that needs {_NUMBER.size}")
         number: int = _NUMBER.unpack_from(self.view, start)[0]
         return number
 
@@ -151,7 +146,7 @@ def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple
     """Where the payload of a DATA or HEADERS frame lies without padding and priority.
 
     Raises:
-        LoadError: The padding is longer than the frame.
+        ProtocolError: The padding is longer than the frame.
     """
     if flags & PADDED:
         padding = view[start] if start < end else end
@@ -159,5 +154,5 @@ def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple
     if flags & HAS_PRIORITY:
         start += 5
     if start > end:
-        raise LoadError("a frame came whose padding is longer than the frame itself")
+        raise ProtocolError("a frame came whose padding is longer than the frame itself")
     return start, end

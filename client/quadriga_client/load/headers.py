@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import hpack
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ProtocolError
 from quadriga_client.load.target import LoadTarget
 
 USER_AGENT: Final = "quadriga-load"
@@ -19,7 +19,7 @@ MOST_BLOCKS: Final = 1024
 LARGEST_TIMEOUT: Final = 99_999_999
 
 OK, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 2, 12, 13, 14
-CANCELLED, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 1, 4, 7, 8, 16
+CANCELLED, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 1, 4, 5, 7, 8, 16
 
 #: gRPC's doc/http-grpc-status-mapping.md: for an answer that has no status of gRPC's.
 _OF_HTTP: Final = {
@@ -54,7 +54,7 @@ class Heads:
         """What a block says.
 
         Raises:
-            LoadError: It cannot be read.
+            ProtocolError: It cannot be read.
         """
         head = self._known.get(block)
         if head is None:
@@ -69,14 +69,14 @@ def decode(block: bytes) -> Head:
     """What a header block of an answer says.
 
     Raises:
-        LoadError: It is no HPACK, or refers to blocks before it.
+        ProtocolError: It is no HPACK, or refers to blocks before it.
     """
     decoder = hpack.Decoder()
     decoder.header_table_size = decoder.max_allowed_table_size = 0
     try:
         headers = dict(decoder.decode(block, raw=True))
     except hpack.HPACKError as error:
-        raise LoadError(f"headers came that cannot be read without those before them: {error}") from error
+        raise ProtocolError(f"headers came that cannot be read without those before them: {error}") from error
     status, code = headers.get(b":status", b""), headers.get(b"grpc-status")
     if code is not None:
         number = _number(code)

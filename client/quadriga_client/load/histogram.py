@@ -26,7 +26,7 @@ _LOWEST_NS: Final = 1
 _DIGITS: Final = 3
 #: Values up to 2^11 ns have bins of their own; above, each doubling has 2^10 bins.
 _HALF_BITS: Final = 10
-_MS: Final = 1e6
+_MS_NS: Final = 1e6
 
 Integers = npt.NDArray[np.int64]
 
@@ -68,7 +68,9 @@ def merged(distributions: Sequence[Distribution]) -> Distribution:
     total = int(counts.sum())
     mean_ms = sum(each.mean_ms * each.count for each in distributions) / total if total else 0.0
     max_ms = max((each.max_ms for each in distributions), default=0.0)
-    return _of_bins(occupied, counts[np.newaxis, occupied], mean_ns=mean_ms * _MS, max_ns=round(max_ms * _MS), seed=0)
+    return _of_bins(
+        occupied, counts[np.newaxis, occupied], mean_ns=mean_ms * _MS_NS, max_ns=round(max_ms * _MS_NS), seed=0
+    )
 
 
 def bins_of(durations_ns: Integers) -> Integers:
@@ -96,8 +98,8 @@ def _of_bins(occupied: Integers, counts: Integers, *, mean_ns: float, max_ns: in
         histogram.record_value(value, count)
     return Distribution(
         count=int(totals.sum()),
-        mean_ms=mean_ns / _MS,
-        max_ms=max_ns / _MS,
+        mean_ms=mean_ns / _MS_NS,
+        max_ms=max_ns / _MS_NS,
         percentiles=_percentiles(values, counts, seed) if len(values) else _no_percentiles(),
         histogram=histogram.encode().decode("ascii"),
     )
@@ -106,12 +108,12 @@ def _of_bins(occupied: Integers, counts: Integers, *, mean_ns: float, max_ns: in
 def _percentiles(values: Integers, counts: Integers, seed: int) -> tuple[Percentile, ...]:
     cumulative = np.cumsum(counts.sum(axis=0))
     ranks = [int(nearest_rank(percentile, cumulative[-1])) for percentile in PERCENTILES]
-    found = values[np.searchsorted(cumulative, ranks)] / _MS
+    found = values[np.searchsorted(cumulative, ranks)] / _MS_NS
     percentiles = []
     for percentile, value, ends in zip(
         PERCENTILES, found.tolist(), percentile_ranks(counts, PERCENTILES, seed), strict=True
     ):
-        low, high = (None, None) if ends is None else (values[list(ends)] / _MS).tolist()
+        low, high = (None, None) if ends is None else (values[list(ends)] / _MS_NS).tolist()
         percentiles.append(Percentile(percentile=percentile, ms=Interval(value=value, low=low, high=high)))
     return tuple(percentiles)
 

@@ -7,13 +7,12 @@ frames' headers and the status are looked at. RFC 9113 has the frames, gRPC's do
 
 import select
 import socket
-import struct
 import time
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from quadriga_client.load.dialing import dial
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ConnectionLost, LoadError, ProtocolError
 from quadriga_client.load.frame_writer import FrameWriter
 from quadriga_client.load.frames import (
     ACK,
@@ -38,72 +37,31 @@ from quadriga_client.load.frames import (
     PADDED,
     PING,
     PREFACE,
-    PREFIX_BYTES,
     PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
-    START,
     WINDOW_UPDATE,
     FrameReader,
     frame,
-    grpc_message,
     number_frame,
     settings_frame,
     unpadded,
 )
 from quadriga_client.load.headers import (
     DEADLINE_EXCEEDED,
-    OK,
     UNAVAILABLE,
-    UNIMPLEMENTED,
-    UNKNOWN,
     Heads,
     code_of_reset,
     request_block,
 )
+from quadriga_client.load.streams import Ended as Ended
+from quadriga_client.load.streams import Stream, Template
 from quadriga_client.load.target import LoadTarget
 
 #: Until a connection stands and both sides know the other's settings.
 CONNECT_SECONDS: Final = 10.0
-
-
-class ConnectionLost(LoadError):
-    """The server closed the connection without a word, or it broke."""
-
-
-class Ended(NamedTuple):
-    """A request that ended: the caller's number, gRPC's status code, bytes of data that came, prefixes included."""
-
-    request: int
-    code: int
-    received: int
-
-
-class Stream:
-    """A request under way, or waiting to be."""
-
-    __slots__ = ("asked", "code", "received", "request")
-
-    def __init__(self, request: int, asked: int) -> None:
-        self.request = request
-        self.asked = asked
-        self.code = UNKNOWN
-        self.received = 0
-
-
-class Template:
-    """A request's frames; a stream's number is all that they lack."""
-
-    def __init__(self, block: bytes, message: bytes) -> None:
-        self.block = block
-        self.body = grpc_message(message)
-        self._headers = START.pack(len(block) << 8 | HEADERS, END_HEADERS)
-        self._data = START.pack((len(self.body) & 0xFFFFFF) << 8 | DATA, END_STREAM)
-        self._form = struct.Struct(f">5sI{len(block)}s5sI")
-
-    def head(self, stream: int) -> bytes:
-        """Everything before the body, where that is a single frame."""
-        return self._form.pack(self._headers, stream, self.block, self._data, stream)
+#: Of what a server gives as its reason to go, in bytes.
+MOST_REASON: Final = 200
 
 
 class Connection:
@@ -193,7 +151,8 @@ class Connection:
 
         Raises:
             ConnectionLost: The server closed the connection; `abandon` has what was under way.
-            LoadError: The server went away with an error, or does not keep to HTTP/2.
+            ProtocolError: It does not keep to HTTP/2.
+            LoadError: The server went away with an error.
         """
         try:
             while self._reader.read():
@@ -206,8 +165,8 @@ class Connection:
         except OSError as error:
             if not self._ended:
                 raise ConnectionLost(f"the connection to {self._url} broke: {error.strerror or error}") from error
-        except (struct.error, IndexError) as error:
-            raise LoadError(f"a frame of the server at {self._url} is too short for its kind") from error
+        except ProtocolError as error:
+            raise ProtocolError(f"the server at {self._url} does not keep to HTTP/2: {error}") from error
         while self._waiting and len(self._streams) < self._most_streams and self.accepts:
             self._begin(self._waiting.popleft())
         ended, self._ended = self._ended, []
@@ -222,20 +181,21 @@ class Connection:
         before = now_ns - self._timeout_ns
         late = []
         for number, stream in self._streams.items():  # in the order in which they were begun
-            if stream.asked > before:
+            if stream.asked_ns > before:
                 break
             late.append(number)
         ended = [Ended(self._streams[number].request, DEADLINE_EXCEEDED, 0) for number in late]
         for number in late:
             del self._streams[number]
             self._cancel(number)
-        while self._waiting and self._waiting[0].asked <= before:
+        while self._waiting and self._waiting[0].asked_ns <= before:
             ended.append(Ended(self._waiting.popleft().request, DEADLINE_EXCEEDED, 0))
         return ended
 
     def abandon(self) -> list[Ended]:
-        """Everything under way or waiting, as UNAVAILABLE: for a connection that is lost."""
-        ended = [Ended(each.request, UNAVAILABLE, each.received) for each in (*self._streams.values(), *self._waiting)]
+        """Everything under way or waiting, as UNAVAILABLE, and what `receive` could not say: for a lost connection."""
+        ended, self._ended = self._ended, []
+        ended += [Ended(each.request, UNAVAILABLE, each.received) for each in (*self._streams.values(), *self._waiting)]
         self._streams.clear()
         self._waiting.clear()
         return ended
@@ -299,7 +259,7 @@ class Connection:
                 if stream is not None:
                     stream.received += end - start
                     if flags & END_STREAM:  # without a status
-                        self._end(number, stream.code if stream.code != OK else UNKNOWN)
+                        self._end(number, stream.code_without_status())
             elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS and self._block is None:
                 stream = streams.get(number)
                 if stream is not None:
@@ -314,7 +274,7 @@ class Connection:
         """Frames that seldom come."""
         view = self._reader.view
         if self._settings_missing == 2 and kind != SETTINGS:
-            raise LoadError(f"the server at {self._url} did not begin with HTTP/2 settings")
+            raise ProtocolError("it did not begin with settings")
         if self._block is not None or kind == CONTINUATION:
             self._continue(kind, flags, number, bytes(view[start:end]))
         elif kind == HEADERS:
@@ -323,23 +283,24 @@ class Connection:
             self._continue(CONTINUATION, flags, number, bytes(view[start:end]))
         elif kind == RST_STREAM:
             if number in self._streams:
-                self._end(number, code_of_reset(self._reader.number(start)))
+                self._end(number, code_of_reset(self._reader.number(start, end)))
         elif kind == WINDOW_UPDATE:
-            self._writer.widen(number, self._reader.number(start) & LARGEST_WINDOW)
+            self._writer.widen(number, self._reader.number(start, end) & LARGEST_WINDOW)
             self._writer.fill()
         elif kind == SETTINGS:
             self._take_settings(flags, bytes(view[start:end]))
         elif kind == PING and not flags & ACK:
             self._writer.put(frame(PING, ACK, 0, bytes(view[start:end])))
         elif kind == GOAWAY:
-            self._go_away(self._reader.number(start), self._reader.number(start + 4), bytes(view[start + 8 : end]))
+            last, error = self._reader.number(start, end), self._reader.number(start + 4, end)
+            self._go_away(last, error, bytes(view[start + 8 : end]))
         elif kind == PUSH_PROMISE:
-            raise LoadError(f"the server at {self._url} pushes, though it was told not to")
+            raise ProtocolError("it pushes, though it was told not to")
 
     def _continue(self, kind: int, flags: int, number: int, piece: bytes) -> None:
         """A piece of headers, the first or a later one."""
         if self._block is None or kind != CONTINUATION or number != self._block[0]:
-            raise LoadError(f"the server at {self._url} broke off headers, or continued none")
+            raise ProtocolError("it broke off headers, or continued none")
         _, ends, before = self._block
         self._block = (number, ends, before + piece)
         if not flags & END_HEADERS:
@@ -353,7 +314,7 @@ class Connection:
         """A complete header block: before an answer's data, or after it."""
         head = self._heads(block)
         if ends:
-            self._end(number, head.code if head.final else _without_status(stream, head.code))
+            self._end(number, stream.code_after(head))
         elif not head.interim:
             stream.code = head.code
 
@@ -372,16 +333,14 @@ class Connection:
     def _go_away(self, last: int, error: int, why: bytes) -> None:
         """The server takes no more; what it has not seen ends, the rest goes on."""
         if error != NO_ERROR:
-            text = why.decode(errors="replace")
-            raise LoadError(f"the server at {self._url} ended the connection with error {error}: {text or 'no reason'}")
+            text = why[:MOST_REASON].decode(errors="replace")
+            raise LoadError(f"the server at {self._url} ended the connection with error {error}: {text!r}")
         self.going_away = True
         for number in [number for number in self._streams if number > last]:
             self._end(number, UNAVAILABLE)
 
     def _end(self, number: int, code: int) -> None:
         stream = self._streams.pop(number)
-        if code == OK and stream.received < PREFIX_BYTES:
-            code = UNIMPLEMENTED  # gRPC's doc/statuscodes.md: an answer without its one message
         self._ended.append(Ended(stream.request, code, stream.received))
         if self._writer.drop_body(number):  # answered before it was all sent
             self._cancel(number)
@@ -389,11 +348,3 @@ class Connection:
     def _cancel(self, number: int) -> None:
         self._writer.drop_body(number)
         self._writer.put(number_frame(RST_STREAM, number, CANCEL))
-
-
-def _without_status(stream: Stream, code: int) -> int:
-    """The code of an answer whose last headers have no status of gRPC's: that of HTTP's, or UNKNOWN."""
-    for each in (code, stream.code):
-        if each not in (OK, UNKNOWN):
-            return each
-    return UNKNOWN

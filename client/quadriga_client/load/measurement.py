@@ -5,12 +5,13 @@ which they are, so the server's counters are read at the begin of every window. 
 windows are planned by the clock of the samples, and a late `collect` returns at once.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from quadriga_client.load.arrivals import Arrivals, Trace
+from quadriga_client.load.arrivals import Arrivals
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import Row, ServerSide, Window
 from quadriga_client.load.rows import Seen, row_of, window_of
@@ -100,9 +101,9 @@ def measure(
     try:
         measurement.watch()
         measurement.finish()
+        return measurement.row()
     except KeyboardInterrupt:
         raise Interrupted(measurement.salvage()) from None
-    return measurement.row()
 
 
 class _Reading(NamedTuple):
@@ -141,7 +142,7 @@ class _Measurement:
         self._decision = Decision(Verdict.GO_ON, 0)
         self._run: Run | None = None
         self._started_ns = 0
-        self._finishing = False
+        self._under_way = self._finishing = False
         self._samples: list[Samples] = []
         self._readings: list[_Reading] = []  # at the begin of the first window, and at the end of each
         self._notes: list[str] = []
@@ -149,35 +150,32 @@ class _Measurement:
     def watch(self) -> None:
         """Makes load until windows agree, or there will be no more that could."""
         run = self._run = self._source.start(self._arrivals)
-        self._started_ns = run.started_ns
+        self._started_ns, self._under_way = run.started_ns, True
         self._cutter = Cutter(run.started_ns, self._settings.window_seconds, least_requests(self._arrivals))
-        end_ns = _end_ns(self._arrivals, run.started_ns, self._cutter.next_ns)
         self._read()
         while self._decision.verdict is Verdict.GO_ON:
-            until_ns = min(self._cutter.next_ns, end_ns) if end_ns else self._cutter.next_ns
+            until_ns = self._cutter.next_ns
             self._samples.append(run.collect(until_ns))
             self._cutter.add(self._samples[-1], until_ns)
-            if self._cutter.full or until_ns == end_ns:
+            if self._cutter.full:
                 self._close_window()
-            if until_ns == end_ns and self._decision.verdict is Verdict.GO_ON:
-                self._decision = Decision(Verdict.UNSTABLE, 0)  # a trace is over: the row is of all of it
 
     def finish(self) -> None:
         """Waits for the requests under way."""
         self._finishing = True
         if self._run is not None:
             self._samples.append(self._run.finish())
+        self._under_way = False
 
     def salvage(self) -> Row | None:
         """What was seen before an interrupt; None: nothing."""
         if self._run is None:
             return None
         interrupted_ns = self._clock()
-        try:
-            if self._finishing:
-                raise KeyboardInterrupt  # it was this that was interrupted, and is not to be begun again
-            self.finish()
-        except (KeyboardInterrupt, LoadError):
+        if not self._finishing:
+            with contextlib.suppress(KeyboardInterrupt, LoadError):
+                self.finish()
+        if self._under_way:
             self._notes.append("interrupted while requests were under way: they are not in these figures")
         if self._decision.verdict is Verdict.GO_ON:
             self._close_early(interrupted_ns)
@@ -253,10 +251,3 @@ class _Measurement:
             sent=len(meanwhile.ended),
             mean_service_ms=float(service_ns.mean()) / _MS_NS if len(service_ns) else 0.0,
         )
-
-
-def _end_ns(arrivals: Arrivals, started_ns: int, first_window_ns: int) -> int | None:
-    """When the last request has been due; None where they go on. There is one window in any case."""
-    if not isinstance(arrivals, Trace) or not arrivals.offsets_ns:
-        return None
-    return max(first_window_ns, started_ns + arrivals.offsets_ns[-1] + 1)

@@ -103,8 +103,9 @@ def pack_report(kind: Kind, until_ns: int, payload: bytes | bytearray | memoryvi
     return _REPORT.pack(kind, len(payload), until_ns) + payload
 
 
-def take_reports(received: bytearray) -> Iterator[Report]:
+def take_reports(received: bytearray) -> list[Report]:
     """The complete reports at the start of what was received; takes them from it."""
+    reports = []
     at = 0
     while len(received) - at >= _REPORT.size:
         kind, length, until_ns = _REPORT.unpack_from(received, at)
@@ -112,8 +113,9 @@ def take_reports(received: bytearray) -> Iterator[Report]:
         if len(received) < start + length:
             break
         at = start + length
-        yield Report(Kind(kind), until_ns, bytes(received[start:at]))
+        reports.append(Report(Kind(kind), until_ns, bytes(received[start:at])))
     del received[:at]
+    return reports
 
 
 def unpack_samples(payload: bytes | bytearray) -> Samples:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from quadriga_client.load.errors import LoadError
+from quadriga_client.load.errors import ConnectionLost, LoadError
 from quadriga_client.load.headers import UNAVAILABLE
-from quadriga_client.load.http2 import Connection, ConnectionLost, Ended
+from quadriga_client.load.http2 import Connection, Ended
 from quadriga_client.load.target import LoadTarget
 
 #: A process wakes up that much late or later; it is up before, and asks again and again for the rest.
-SPIN_NS: Final = 40_000
+SPIN_NS: Final = 50_000
 #: By how much the kernel may delay a sleeper on purpose, to wake several at once; usually 50 us.
 TIMER_SLACK: Final = Path("/proc/self/timerslack_ns")
 
@@ -125,7 +125,8 @@ class Pool:
     def abandon(self) -> Iterator[Received]:
         """What is still under way, as UNAVAILABLE; where there is something, its connection is closed."""
         for slot, connection in list(self._connections.values()):
-            if ended := self._lose(slot, connection) if connection.under_way else []:
+            if ended := connection.abandon():
+                self._forget(slot, connection)
                 yield Received(slot, time.monotonic_ns(), ended)
 
     def _receive(self, slot: int, connection: Connection) -> list[Ended]:
@@ -169,25 +170,23 @@ class Pool:
                     replacement.send(request)
                 self._flush(replacement)
         if not connection.under_way:
-            self._forget(connection)
+            self._forget(slot, connection)
         return ended
 
     def _lose(self, slot: int, connection: Connection) -> list[Ended]:
         ended = connection.abandon()
-        self._forget(connection)
-        if self._slots[slot] is connection:
-            self._slots[slot] = None
-            if self.reopens and self.failure is None:
-                self._open(slot)
+        self._forget(slot, connection)
+        if self._slots[slot] is None and self.reopens and self.failure is None:
+            self._open(slot)
         return ended
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, slot: int, connection: Connection) -> None:
         fileno = connection.fileno()
         self._selector.unregister(fileno)
         del self._connections[fileno]
         self._watched.discard(fileno)
-        if connection in self._unflushed:
-            self._unflushed.remove(connection)
+        if self._slots[slot] is connection:
+            self._slots[slot] = None
         connection.close()
 
     def _open(self, slot: int) -> None:

@@ -221,15 +221,21 @@ class Mlperf:
 
     Attributes:
         scenario: "SingleStream", "MultiStream", "Server" or "Offline".
-        valid: Its verdict.
+        valid: Its verdict, and no request failed.
         reasons: Why not, where it is not.
         summary: Its summary's figures, key -> text.
+        notes: What the run lacks for a submission.
+        settings: That were in force, in its own names.
+        errors: gRPC's code by name -> how many requests.
     """
 
     scenario: str
     valid: bool
     reasons: tuple[str, ...]
     summary: dict[str, str]
+    notes: tuple[str, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
-from quadriga_client.load.saturation import TIMER_MS, saturation, wanted
+from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
 from quadriga_client.load.windows import Cut, Verdict
 
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -79,24 +79,26 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
     due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
     answered = due.where(due.codes == OK)
-    median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
-    blocks = block_count(seen.seconds, median_ns / _SECOND_NS)
+    blocks = _blocks(seen, answered)
     of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
     latency = distribution(answered.ended - answered.due, of_block, seed=seed)
     service = distribution(answered.ended - answered.begun, of_block, seed=seed)
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
     saturated = saturation(
-        seen.arrivals,
         lag_p99_ms=lag_p99_ms,
         latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
         lag_share=lag_share,
         begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
-        due=wanted(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
+        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
     )
     errors = _errors(due)
-    lag_note = None if saturated else _lag_note(lag_p99_ms, latency, lag_share)
-    notes = (saturated, _verdict_note(seen, tolerance), _errors_note(latency, errors), lag_note, _longest_note(latency))
+    notes = (
+        saturated or _lag_note(lag_p99_ms, latency, lag_share),
+        _verdict_note(seen, tolerance),
+        _errors_note(latency, errors),
+        _longest_note(latency),
+    )
     return Row(
         mode="closed" if isinstance(seen.arrivals, ClosedLoop) else "open",
         arrivals=_name(seen.arrivals),
@@ -120,6 +122,12 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
 def window_of(cut: Cut, measured: bool) -> Window:
     """A window as the report has it."""
     return Window(seconds=cut.seconds, throughput=cut.throughput, p99_ms=cut.p99_ms, measured=measured)
+
+
+def _blocks(seen: Seen, answered: Samples) -> int:
+    """Into how many the measured time is cut for intervals."""
+    median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
+    return block_count(seen.seconds, median_ns / _SECOND_NS)
 
 
 def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
@@ -155,22 +163,22 @@ def _level(arrivals: Arrivals) -> float:
         case Poisson(rate=rate) | Constant(rate=rate):
             return rate
         case Trace(offsets_ns=offsets):
-            gaps_ns = offsets[-1] - offsets[0] if offsets else 0
-            return (len(offsets) - 1) * _SECOND_NS / gaps_ns if gaps_ns else float(len(offsets))
+            return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
 
 
 def _verdict_note(seen: Seen, tolerance: float) -> str | None:
     count = len(seen.windows) - seen.first
-    of = f"the figures are of the last {count}" if count > 1 else "the figures are of the last one"
+    measured = "the figures are of the last one" if count == 1 else f"the figures are of the last {count}"
     match seen.verdict:
         case Verdict.AGREED:
             return None
         case Verdict.UNSTABLE:
-            return f"not stable: of {len(seen.windows)} windows no three in a row agreed within {tolerance:.0%}; {of}"
+            unsettled = f"in {len(seen.windows)} windows throughput and p99 did not settle within {tolerance:.0%}"
+            return f"not stable: {unsettled}; {measured}"
         case Verdict.SILENT:
             return f"ended after {count} windows in a row in which nothing was answered with OK"
         case Verdict.GO_ON:
-            return f"interrupted after {len(seen.windows)} windows, before three in a row agreed; {of}"
+            return f"interrupted before throughput and p99 had settled within {tolerance:.0%}; {measured}"
 
 
 def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:

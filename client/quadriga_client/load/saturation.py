@@ -6,40 +6,34 @@ Two things give a generator away:
   are nearly the same whatever the server does, and where it is not, a hiccup of this machine that hits one request in
   a hundred is small beside the slowest hundredth. Next to a median below a millisecond, each such hiccup would be an
   alarm. Lags below `TIMER_MS` are no alarm either: that late is any process that sleeps until a request is due.
-- Its rate: in an open loop, what it began is short of what was due by more than 3 %, and by more than chance explains
-  (three standard deviations of a Poisson count, or one request of a schedule).
+- Its rate: in an open loop, what it began is short of what was due by more than 3 %, and by more than one request.
 """
 
-import bisect
-import math
+from itertools import takewhile
 from typing import Final
 
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Poisson, Trace
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
 
 #: A wake-up of Linux: 50 us of timer slack, and as much for the scheduler and the generator's loop.
 TIMER_MS: Final = 0.1
 _SENT_SHARE: Final = 0.97
-_SECOND_NS: Final = 1e9
 
 
 def saturation(
-    arrivals: Arrivals, *, lag_p99_ms: float, latency_p99_ms: float | None, lag_share: float, begun: int, due: float
+    *, lag_p99_ms: float, latency_p99_ms: float | None, lag_share: float, begun: int, due: int
 ) -> str | None:
     """What shows that the generator fell behind, as a sentence; None where it did not.
 
     Args:
-        arrivals: Of the row.
         lag_p99_ms: Of its requests.
         latency_p99_ms: Of the answered ones; None where none were.
         lag_share: What lag may be of latency.
         begun: Requests that the generator began in the measured time.
-        due: Requests that were wanted in it.
+        due: Requests that were wanted in it, as `due_between` tells.
     """
     advice = "the latencies are not the server's; use more processes, another machine, or less load"
-    if not isinstance(arrivals, ClosedLoop):
-        chance = 3 * math.sqrt(due) if isinstance(arrivals, Poisson) else 1
-        if begun < _SENT_SHARE * due - chance:
-            return f"generator saturated: it began {begun} requests of the {due:.0f} that were due; {advice}"
+    if begun < _SENT_SHARE * due - 1:
+        return f"generator saturated: it began {begun} requests of the {due} that were due; {advice}"
     if latency_p99_ms is not None and lag_p99_ms > TIMER_MS and lag_p99_ms > lag_share * latency_p99_ms:
         return (
             f"generator saturated: its own lag has a p99 of {lag_p99_ms:.3g} ms, over {lag_share:.0%} of the latency's "
@@ -48,11 +42,8 @@ def saturation(
     return None
 
 
-def wanted(arrivals: Arrivals, begin_ns: int, end_ns: int) -> float:
-    """How many requests are due in [begin, end), in ns from the start, on average; in a closed loop: unknown, 0."""
+def due_between(arrivals: Arrivals, begin_ns: int, end_ns: int) -> int:
+    """How many requests are due in [begin, end), in ns from the start; in a closed loop nobody knows: 0."""
     if isinstance(arrivals, ClosedLoop):
-        return 0.0
-    if isinstance(arrivals, Trace):
-        offsets = arrivals.offsets_ns
-        return float(bisect.bisect_left(offsets, end_ns) - bisect.bisect_left(offsets, begin_ns))
-    return arrivals.rate * (end_ns - begin_ns) / _SECOND_NS
+        return 0
+    return sum(due >= begin_ns for due in takewhile(lambda due: due < end_ns, schedule(arrivals)))

@@ -14,7 +14,7 @@ from quadriga import __version__
 from quadriga.commands.compare_table import print_agreements, print_changes, print_report
 from quadriga.commands.connection import Target, connection, first_token, target_options
 from quadriga.commands.console import output_console
-from quadriga.commands.parsed import Parsed, parse_shape, typed_command
+from quadriga.commands.parsed import parse_shape, parsed, typed_command
 from quadriga_client.compare.changes import changes
 from quadriga_client.compare.comparison import Block, Comparison, Tolerance
 from quadriga_client.compare.contestants import parse_contestants
@@ -74,7 +74,7 @@ def parse_share(text: str) -> float:
 @click.option("--output", type=_FOLDER, help="Folder for the report as JSON, CSV, Markdown and a page with plots.")
 @click.option(
     "--concurrency",
-    type=Parsed("levels", lambda text: parse_levels(text, whole=True)),
+    callback=parsed(lambda text: parse_levels(text, whole=True)),
     default="8",
     metavar="LEVELS",
     help="Callers, each of which waits for its answer: 8, or 1,8,32, or 1:64 (doubling).",
@@ -83,7 +83,7 @@ def parse_share(text: str) -> float:
 @click.option(
     "--shape",
     "shapes",
-    type=Parsed("shape", parse_shape),
+    callback=parsed(parse_shape),
     multiple=True,
     metavar="NAME:SIZES",
     help="Of an input whose sizes the first model leaves open, as image:3,224,224. Repeatable.",
@@ -120,7 +120,7 @@ def parse_share(text: str) -> float:
 @click.option(
     "--worse-than",
     "tolerated",
-    type=Parsed("share", parse_share),
+    callback=parsed(parse_share),
     default="5%",
     help="With --against: by how much a figure may be worse.",
 )

@@ -15,6 +15,7 @@ from quadriga.tokens import read_tokens
 from quadriga_client import Client, QuadrigaClientError, RetryPolicy, TlsOptions
 from quadriga_client.client import DEFAULT_TIMEOUT
 from quadriga_client.errors import DeadlineExceeded, Unavailable
+from quadriga_client.tokens import token_metadata
 from quadriga_proto.conventions import DEFAULT_GRPC_PORT
 
 DEFAULT_URL: Final = join_address(DEFAULT_HOST, DEFAULT_GRPC_PORT)
@@ -60,8 +61,23 @@ class Target:
             tls=self.tls_options(),
             timeout=self.timeout,
             retry=RetryPolicy(attempts=3),
-            token=None if self.token_file is None else first_token(self.token_file),
-            token_over_plaintext=self.token_over_plaintext,
+            metadata=self.call_metadata(),
+        )
+
+    def call_metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with each call.
+
+        Raises:
+            InputError: The token may not go there.
+            click.ClickException: The token file cannot be used.
+        """
+        if self.token_file is None:
+            return ()
+        return token_metadata(
+            self.url,
+            first_token(self.token_file),
+            encrypted=self.tls_options() is not None,
+            over_plaintext=self.token_over_plaintext,
         )
 
     def tls_options(self) -> TlsOptions | None:

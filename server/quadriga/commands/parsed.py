@@ -10,21 +10,18 @@ import click
 from quadriga_client.load.errors import LoadError
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg] # generic in new versions of click only
-    """An option whose text a function reads, which raises LoadError."""
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Reads an option's texts by a function that raises LoadError; what is not given stays as it is."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        """See `click.ParamType`."""
-        if not isinstance(value, str):
-            return value
+    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:  # noqa: ANN401
         try:
-            return self._parse(value)
+            if isinstance(value, tuple):
+                return tuple(map(parse, value))
+            return None if value is None else parse(value)
         except LoadError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error), context, parameter) from None
+
+    return read
 
 
 def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -100,7 +100,7 @@ def test_one_that_was_loaded_just_now_is_warmed_up_again() -> None:
 
 def test_one_that_never_settles_is_noted_once() -> None:
     def ever_slower(since_start: int) -> int:
-        return round(MS * 1.2 ** (since_start / (SECOND / 4)))
+        return int(MS * 1.2 ** min(since_start / (SECOND / 4), 100.0))
 
     sources = [SimulatedSource(SimulatedServer(always(MS))), SimulatedSource(SimulatedServer(ever_slower))]
     timed = made(sources, Waking(one=True), Heard()).run([1])

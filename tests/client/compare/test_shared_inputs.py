@@ -68,9 +68,16 @@ def test_a_files_numbers_become_the_models_where_nothing_is_lost(tmp_path: Path)
     file = tmp_path / "images.npy"
     np.save(file, np.ones((1, 2, 2, 1), np.float64))
     assert file_inputs(IMAGE, file, rows=1).requests[0]["x"].dtype == np.float32
-    np.save(file, np.ones((1, 2, 2, 1), np.complex64))
-    with pytest.raises(InputError):
-        file_inputs(IMAGE, file, rows=1)
+
+
+def test_a_files_numbers_that_would_lose_something_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "labels.npy"
+    np.save(file, np.full((1, 4), 0.5, np.float32))
+    with pytest.raises(InputError, match="input 'x' is float32, and the model expects INT64"):
+        file_inputs(model("x INT64 -1,4"), file, rows=1)
+    np.save(file, np.ones((1, 4), np.complex64))
+    with pytest.raises(CompareError, match="complex64"):
+        file_inputs(model("x INT64 -1,4"), file, rows=1)
 
 
 def test_a_file_of_other_names_is_refused(tmp_path: Path) -> None:

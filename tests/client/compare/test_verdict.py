@@ -1,13 +1,14 @@
 """Verdicts over made-up blocks: clear winners, equals, and contestants that cannot win."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from comparisons import ROUNDS, block, blocks
 
-from quadriga_client.compare.comparison import Block, Level, Measure, Verdict
+from quadriga_client.compare.comparison import Block, Level, Measure, Standing, Verdict
 from quadriga_client.compare.measures import MEASURES
-from quadriga_client.compare.verdict import level
+from quadriga_client.compare.verdict import figures_of, level, verdict
 
 NAMES = ["a", "b", "c"]
 
@@ -27,16 +28,18 @@ def test_one_that_is_clearly_better_wins_in_everything() -> None:
     assert ratios["a"].value == pytest.approx(2.0, rel=0.05)
     assert ratios["a"].low is not None
     assert ratios["a"].low > 1.9
-    assert verdict_of(found, "throughput").sentence.startswith("b has the highest throughput: 2.")
+    assert verdict_of(found, "throughput").sentence.startswith(
+        "b has the highest throughput: 1.97 times a's (1.92 to 2.03), "
+    )
     assert verdict_of(found, "p99_ms").sentence.startswith("b has the lowest p99 latency: 0.")
 
 
 def test_no_winner_where_the_best_two_are_equals() -> None:
     found = judged(blocks({"a": 100.0, "b": 200.0, "c": 200.0}))
-    verdict = verdict_of(found, "throughput")
-    assert verdict.winner == ""
-    assert verdict.sentence.startswith("no difference shown between ")
-    assert "a" not in verdict.sentence.removeprefix("no difference shown between ").split(" and ")
+    judgement = verdict_of(found, "throughput")
+    assert judgement.winner == ""
+    assert judgement.sentence.startswith("no difference shown between ")
+    assert "a" not in judgement.sentence.removeprefix("no difference shown between ").split(" and ")
 
 
 def test_a_small_difference_is_shown_although_the_medians_intervals_overlap() -> None:
@@ -56,28 +59,27 @@ def test_a_small_difference_is_shown_although_the_medians_intervals_overlap() ->
     assert verdict_of(found, "throughput").winner == "b"
 
 
-def test_an_even_drift_decides_nothing() -> None:
-    winners = [
-        verdict_of(judged(blocks({"a": 100.0, "b": 100.0}, drift=0.5, seed=seed), ["a", "b"]), "throughput").winner
-        for seed in range(50)
-    ]
-    assert len([winner for winner in winners if winner]) <= 6
+def winners(repetitions: int, **fields: Any) -> list[str]:
+    """Of the throughputs of two that are equal, again and again; those that are named."""
+    standings = [Standing(contestant=name, blocks=2, saturated_blocks=0, errors={}) for name in ("a", "b")]
+    found = []
+    for seed in range(repetitions):
+        figures = figures_of(["a", "b"], blocks({"a": 100.0, "b": 100.0}, seed=seed, **fields), "throughput")
+        found.append(verdict("throughput", standings, figures, seed).winner)
+    return [winner for winner in found if winner]
 
 
 def test_equals_rarely_have_a_winner() -> None:
-    wins = sum(
-        bool(verdict_of(judged(blocks({"a": 100.0, "b": 100.0}, seed=seed), ["a", "b"]), "throughput").winner)
-        for seed in range(200)
-    )
-    assert wins < 20
+    assert len(winners(200)) < 20
 
 
 def test_few_rounds_of_equals_rarely_have_a_winner() -> None:
-    wins = sum(
-        bool(verdict_of(judged(blocks({"a": 100.0, "b": 100.0}, seed=seed, rounds=6), ["a", "b"]), "p99_ms").winner)
-        for seed in range(200)
-    )
-    assert wins < 20
+    assert len(winners(200, rounds=6)) < 20
+
+
+def test_an_even_drift_decides_nothing() -> None:
+    """By the end, both have half the speed of the begin."""
+    assert len(winners(200, drift=0.5)) < 20
 
 
 def test_one_whose_requests_fail_cannot_win() -> None:
@@ -96,8 +98,8 @@ def test_nobody_wins_where_all_others_fail() -> None:
         replace(each, errors={"INTERNAL": 1}) if each.contestant == "b" else each
         for each in blocks({"a": 100.0, "b": 50.0})
     ]
-    verdict = verdict_of(judged(made, ["a", "b"]), "throughput")
-    assert (verdict.winner, verdict.sentence) == ("", "nothing to compare; left out is b, whose requests failed")
+    judgement = verdict_of(judged(made, ["a", "b"]), "throughput")
+    assert (judgement.winner, judgement.sentence) == ("", "nothing to compare; left out is b, whose requests failed")
 
 
 def test_a_saturated_generator_decides_nothing_but_cpu_time() -> None:

@@ -75,7 +75,7 @@ def test_a_server_that_becomes_slower_and_slower_is_unstable() -> None:
     assert flags(row) == [False] * 17 + [True] * 3
     assert row.seconds >= 3.0
     assert row.notes == (
-        "not stable: of 20 windows no three in a row agreed within 10%; the figures are of the last 3",
+        "not stable: in 20 windows throughput and p99 did not settle within 10%; the figures are of the last 3",
     )
 
 
@@ -193,24 +193,15 @@ def test_requests_that_are_given_up_are_errors() -> None:
     assert any(note.startswith(failed) for note in row.notes)
 
 
-def trace(*offsets_ns: int) -> Trace:
-    return Trace(offsets_ns, Path("trace.txt"))
-
-
-def test_a_trace_that_ends_before_windows_agree_is_measured_as_a_whole() -> None:
-    offsets = [number * SECOND // 500 for number in range(500)]  # one second of it, then one of double the rate
-    offsets += [SECOND + number * SECOND // 1000 for number in range(900)]
-    row = measured(SimulatedServer(), trace(*offsets))
-    assert (row.arrivals, row.mode, row.stable, row.saturated) == ("trace", "open", False, False)
-    assert row.requests == 1400
-    assert row.seconds == pytest.approx(1.9, abs=0.01)
-    assert flags(row) == [True] * 2
-
-
-@pytest.mark.parametrize("offsets", [(0,), (5, 5), (0, 2 * SECOND)])
-def test_a_trace_of_few_requests(offsets: tuple[int, ...]) -> None:
-    row = measured(SimulatedServer(), trace(*offsets))
-    assert (row.requests, row.stable, row.saturated) == (len(offsets), False, False)
+def test_a_trace_that_is_over_begins_anew() -> None:
+    """A burst of 100 in the first half of each second, then a pause."""
+    offsets = (*(number * SECOND // 200 for number in range(100)), SECOND - MS)
+    row = measured(SimulatedServer(), Trace(offsets, Path("trace.txt")))
+    assert (row.arrivals, row.mode, row.stable, row.saturated) == ("trace", "open", True, False)
+    assert row.level == pytest.approx(100.1, rel=0.001)
+    assert row.requests == pytest.approx(302, abs=3)
+    late = measured(SimulatedSource(SimulatedServer(), gap=20 * MS), Trace(offsets, Path("trace.txt")))
+    assert late.saturated
 
 
 def test_windows_are_told_as_they_fill() -> None:
@@ -305,7 +296,7 @@ def test_an_interrupt_leaves_the_windows_so_far() -> None:
     assert flags(row) == [False] * 3 + [True] * 3
     assert row.seconds == pytest.approx(2.5)
     assert row.latency.count == row.requests > 500
-    assert row.notes == ("interrupted after 6 windows, before three in a row agreed; the figures are of the last 3",)
+    assert row.notes == ("interrupted before throughput and p99 had settled within 10%; the figures are of the last 3",)
 
 
 def test_an_interrupt_in_the_first_window_leaves_a_part_of_it() -> None:

@@ -152,3 +152,10 @@ def test_percentile_curve_ends_where_one_request_is_left() -> None:
 def test_percentile_curve_of_one_request_is_a_point() -> None:
     durations = distribution(5.0, 1)
     assert [point.y for point in curve(durations)] == [pytest.approx(durations.max_ms)]
+
+
+def test_a_line_that_turns_back_has_intervals_and_no_band() -> None:
+    there = [Point(1, 2, 1.5, 2.5), Point(2, 3, 2.5, 3.5)]
+    band = "fill-opacity: 0.14"
+    assert band in line_plot([Series("a", there)], name="plot", label="", x=X, y=Y)
+    assert band not in line_plot([Series("a", [*there, Point(1.5, 4, 3.5, 4.5)])], name="plot", label="", x=X, y=Y)

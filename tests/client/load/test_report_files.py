@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from load_reports import full_report, report
+from load_reports import full_report, report, silent_row
 
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.formats import check_path, write
@@ -81,6 +81,16 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
             write(report(error="new"), path)
     assert read(path).error == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["load.json"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".perf_analyzer.csv", ".md", ".html"])
+def test_bytes_that_are_no_text_do_not_cost_the_report(tmp_path: Path, suffix: str) -> None:
+    typed = os.fsdecode(b"load \xff.npz")
+    path = tmp_path / f"load{suffix}"
+    write(report([silent_row(notes=(typed,))], command=typed, settings={typed: typed}), path)
+    assert path.read_text()
+    if suffix == ".json":
+        assert read(path).command == "load ?.npz"
 
 
 def test_relative_name_in_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

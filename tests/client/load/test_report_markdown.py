@@ -7,7 +7,7 @@ import pytest
 from load_reports import NASTY_NAMES, full_report, report, request, row, server_side, silent_row
 
 from quadriga_client.load.formats.markdown import markdown
-from quadriga_client.load.report import Interval
+from quadriga_client.load.report import Interval, Slo
 
 
 def table_line(text: str, name: str) -> list[str]:
@@ -18,7 +18,10 @@ def table_line(text: str, name: str) -> list[str]:
 
 def test_full_report_has_all_of_its_parts() -> None:
     text = markdown(full_report())
-    assert text.startswith("# Load test of same_onnx\n\nsame_onnx version 1 (onnx) on quadriga 0.1.0 at 127.0.0.1:8001")
+    assert text.startswith(
+        "# Load test of same_onnx\n\nsame_onnx version 1 (onnx) on quadriga 0.1.0 at 127.0.0.1:8001, "
+    )
+    assert ", 2030-01-02 03:04 UTC.\n" in text
     headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
     assert headings == [
         "Levels of load",
@@ -87,8 +90,27 @@ def test_early_ends_are_said_first() -> None:
 
 
 def test_other_callers_are_named() -> None:
-    text = markdown(report([row(server=server_side(only_ours=False))]))
-    assert "Somebody else was calling as well at 8 callers." in text
+    told = server_side(only_ours=False, transport_ms=None, memory_mb=512.0, note="a worker was replaced meanwhile")
+    text = markdown(report([row(server=told), row(16)]))
+    assert "> Not of these requests alone: 8 callers." in text
+    assert "- 8 callers: a worker was replaced meanwhile" in text
+    assert "| 8 callers | 2,000 | 1.25 | 0.300 | 2.50 | 0.200 | – | 1.10 | 3.40 | 512 |" in text  # noqa: RUF001
+
+
+def test_a_search_says_what_limited_it() -> None:
+    for slo, said in (
+        (
+            Slo(objective="p99<1ms", rate=None, failed_rate=100.0),
+            "holds at no rate that was tried, and does not at 100.",
+        ),
+        (
+            Slo(objective="p99<1s", rate=900.0, failed_rate=None, notes=("it still held",)),
+            "holds at 900 requests per sec",
+        ),
+    ):
+        text = markdown(report([row(100, "open")], slo=slo))
+        assert said in text
+        assert ("- it still held" in text) == bool(slo.notes)
 
 
 def test_a_level_measured_twice_has_two_names() -> None:

@@ -22,7 +22,7 @@ from quadriga_client.load.formats.document import (
 from quadriga_client.load.formats.html import html
 from quadriga_client.load.formats.json import decode, encode
 from quadriga_client.load.formats.page import page
-from quadriga_client.load.report import Report
+from quadriga_client.load.report import Report, ServerSide
 
 REPORTS = [
     pytest.param(full_report(), id="full"),
@@ -32,6 +32,7 @@ REPORTS = [
     pytest.param(report([silent_row()]), id="no answers"),
     pytest.param(report([row(saturated=True), silent_row(16)]), id="nothing that counts"),
     pytest.param(report([row(windows=()), row(8)]), id="the same level twice"),
+    pytest.param(report([row(server=ServerSide(source="here", requests=0))]), id="server without figures"),
 ]
 
 
@@ -160,3 +161,9 @@ def test_data_cannot_end_its_element() -> None:
     found = re.search(r'id="mine">(.*?)</script>', text, re.DOTALL)
     assert found
     assert json.loads(found[1]) == document
+
+
+def test_levels_that_do_not_count_have_no_percentile_curves() -> None:
+    text = html(report([row(100, "open", saturated=True), row(8)]))
+    assert 'id="percentiles-closed-figure_1"' in text
+    assert "percentiles-open" not in text

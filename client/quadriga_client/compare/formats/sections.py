@@ -78,7 +78,7 @@ def _level(level: Level) -> Iterator[Block]:
     yield Bullets([f"{MEASURES[verdict.measure].name}: {verdict.sentence}" for verdict in level.verdicts])
     yield Table(
         f"Medians over {level.rounds} rounds; below a figure its 95 % confidence interval",
-        ["contestant", "best in", *(kind.name for kind in MEASURES.values()), "failed", "notes"],
+        ["contestant", *(kind.name for kind in MEASURES.values()), "failed", "saturated blocks", "best in"],
         [_standing(standing, level.verdicts) for standing in level.standings],
     )
 
@@ -86,16 +86,15 @@ def _level(level: Level) -> Iterator[Block]:
 def _standing(standing: Standing, verdicts: Sequence[Verdict]) -> list[Cell]:
     won = [MEASURES[verdict.measure].name for verdict in verdicts if verdict.winner == standing.contestant]
     muted = is_saturated(standing)
-    saturated = f"generator saturated in {standing.saturated_blocks} of {standing.blocks} blocks"
     return [
         Cell(standing.contestant),
-        Cell(", ".join(won), tone="good" if won else "plain"),
         *(
             estimate(getattr(standing, measure), muted=muted and kind.of_the_client)
             for measure, kind in MEASURES.items()
         ),
         Cell(f"{sum(standing.errors.values()):,}", " ".join(standing.errors), number=True),
-        Cell(saturated if standing.saturated_blocks else ""),
+        Cell(f"{standing.saturated_blocks} of {standing.blocks}", number=True),
+        Cell(", ".join(won), tone="good" if won else "plain"),
     ]
 
 
@@ -126,7 +125,7 @@ def _known(value: float | None) -> Cell:
 def _agreements(report: Comparison) -> Iterator[Block]:
     first, tolerance = report.contestants[0].name, report.tolerance
     yield Table(
-        f"Answers held to those of {first}, within {tolerance.absolute:g} + {tolerance.relative:g} * |its own|",
+        f"An element may be {tolerance.absolute:g} plus {tolerance.relative:.3g} of {first}'s away from {first}'s",
         ["contestant", "verdict", "output", "its own name", "elements", "beyond", "largest difference", "same top 1"],
         [line for agreement in report.agreements for line in _agreement(agreement)],
     )

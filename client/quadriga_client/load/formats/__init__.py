@@ -84,4 +84,4 @@ def _encoded(report: Report, suffix: str) -> bytes:
         ".md": markdown.markdown,
         ".html": html.html,
     }
-    return texts[suffix](report).encode()
+    return texts[suffix](report).encode(errors="replace")

@@ -37,11 +37,12 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
     for mode in ("open", "closed"):
         of_mode = sorted(((row, name) for row, name in answered if row.mode == mode), key=lambda pair: pair[0].level)
         if of_mode:
-            levels += [_latency([row for row, _ in of_mode], mode), _percentile_curves(of_mode, mode)]
+            levels.append(_latency([row for row, _ in of_mode], mode))
+            levels += _percentile_curves([(row, name) for row, name in of_mode if counts(row)], mode)
     closed = [row for row in rows if row.mode == "closed"]
     if closed:
         levels.append(_throughput(closed, report.ceiling))
-    told = [(row, name) for row, name in answered if row.server]
+    told = [(row, name) for row, name in answered if any(_phase(row, field) for field in _PHASES.values())]
     windows = [(row, name) for row, name in zip(report.rows, names(report.rows), strict=True) if row.windows]
     return {
         LEVELS: levels,
@@ -72,13 +73,16 @@ def _latency(rows: Sequence[Row], mode: str) -> Picture:
     across = "offered rate, requests per second" if mode == "open" else "throughput, answers per second"
     heights = [point.y for each in series for point in each.points]
     up = Axis("latency, ms", _scale(heights))
-    caption = f"Latency against {across.partition(',')[0]}, with 95 % confidence bands.{_hollow(rows)}"
+    caption = f"Latency against {across.partition(',')[0]}, with 95 % confidence intervals.{_hollow(rows)}"
     svg = line_plot(series, name=f"latency-{mode}", label=caption, x=Axis(across), y=up, ordered=True)
     return Picture(svg, caption)
 
 
-def _percentile_curves(answered: Sequence[tuple[Row, str]], mode: str) -> Picture:
-    series = [Series(name, curve(row.latency)) for row, name in answered if counts(row)]
+def _percentile_curves(rows: Sequence[tuple[Row, str]], mode: str) -> list[Picture]:
+    """One plot; none where no row counts."""
+    if not rows:
+        return []
+    series = [Series(name, curve(row.latency)) for row, name in rows]
     up = Axis("latency, ms", _scale([point.y for each in series for point in each.points]))
     caption = (
         "Latency by percentile, as far as each level has requests. The axis is stretched as HdrHistogram's plots are: "
@@ -86,7 +90,7 @@ def _percentile_curves(answered: Sequence[tuple[Row, str]], mode: str) -> Pictur
     )
     across = Axis("percentile of requests", "percentile")
     svg = line_plot(series, name=f"percentiles-{mode}", label=caption, x=across, y=up, ordered=True, markers=False)
-    return Picture(svg, caption)
+    return [Picture(svg, caption)]
 
 
 def curve(durations: Distribution) -> list[Point]:
@@ -124,7 +128,8 @@ def _throughput(rows: Sequence[Row], ceiling: Ceiling | None) -> Picture:
         "callers at a time", scale, tuple(dict.fromkeys(levels)) if scale == "log" and len(levels) < 12 else ()
     )
     caption = f"Throughput against concurrency, with 95 % confidence intervals.{dashed}{_hollow(rows)}"
-    up = Axis("answers per second")
+    # A ceiling far above would press everything else to the bottom.
+    up = Axis("answers per second", _scale([each.y for each in points] + [each.value for each in references]))
     svg = line_plot(
         [Series("measured", points)], name="throughput", label=caption, x=across, y=up, references=references
     )
@@ -132,7 +137,7 @@ def _throughput(rows: Sequence[Row], ceiling: Ceiling | None) -> Picture:
 
 
 def _phases(told: Sequence[tuple[Row, str]]) -> Picture:
-    layers = [Layer(name, [getattr(row.server, field) for row, _ in told]) for name, field in _PHASES.items()]
+    layers = [Layer(name, [_phase(row, field) for row, _ in told]) for name, field in _PHASES.items()]
     layers = [layer for layer in layers if any(value is not None for value in layer.values)]
     caption = (
         "Where a request's time goes, on average: the server's phases, and what is left of the client's service time."
@@ -147,6 +152,11 @@ def _phases(told: Sequence[tuple[Row, str]]) -> Picture:
         wide=True,
     )
     return Picture(svg, caption, wide=True)
+
+
+def _phase(row: Row, field: str) -> float | None:
+    value: float | None = getattr(row.server, field, None)
+    return value
 
 
 def _windows(rows: Sequence[tuple[Row, str]]) -> Picture:

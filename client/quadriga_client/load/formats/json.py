@@ -23,7 +23,20 @@ class _Envelope(msgspec.Struct):
 
 def encode(report: Report) -> bytes:
     """The report, indented; keys are in the order of its classes' fields, so that equal reports are equal files."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    try:
+        document = msgspec.json.encode(report)
+    except UnicodeEncodeError:
+        document = msgspec.json.encode(_encodable(msgspec.to_builtins(report)))
+    return msgspec.json.format(document, indent=2) + b"\n"
+
+
+def _encodable(value: Any) -> Any:  # noqa: ANN401
+    """The value with "?" for what Python keeps of bytes that are no text, as a typed file name may have them."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def decode(document: bytes, name: str = "the report") -> Report:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from matplotlib.axes import Axes
@@ -132,11 +133,11 @@ def _place(axis: Axis, value: float) -> float:
 
 
 def _draw(axes: Axes, points: Sequence[Point], colour: str, *, markers: bool) -> tuple[float, float]:
-    """Draws one series; where its name belongs."""
+    """Draws one series; where its name belongs. A line that turns back, as throughput does, has no band."""
     line = [point for point in points if point.counts]
     hollow = [point for point in points if not point.counts]
     known = [(point.x, point.low, point.high) for point in line if point.low is not None and point.high is not None]
-    if len(known) > 1:
+    if len(known) > 1 and all(before[0] < after[0] for before, after in pairwise(known)):
         places, lows, highs = zip(*known, strict=True)
         axes.fill_between(places, lows, highs, color=colour, alpha=0.14, linewidth=0)
     for place, low, high in known:
@@ -149,7 +150,7 @@ def _draw(axes: Axes, points: Sequence[Point], colour: str, *, markers: bool) ->
     if hollow:
         at = [point.x for point in hollow], [point.y for point in hollow]
         axes.plot(*at, marker="o", markersize=5, markeredgecolor=colour, clip_on=False, zorder=3, **_HOLLOW)
-    last = max(line or hollow, key=lambda point: point.x)
+    last = (line or hollow)[-1]
     return last.x, last.y
 
 

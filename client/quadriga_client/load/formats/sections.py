@@ -11,6 +11,7 @@ from quadriga_client.load.formats.wording import (
     estimate,
     level,
     milliseconds,
+    moment,
     names,
     number,
     plural,
@@ -31,6 +32,7 @@ _SERVER_COLUMNS: Final = {
     "transport": "transport_ms",
     "CPU": "cpu_ms",
     "rows per batch": "rows_per_batch",
+    "memory, MB": "memory_mb",
 }
 
 
@@ -43,7 +45,7 @@ def lead(report: Report) -> str:
     """Who was measured, and when."""
     version = f" version {report.request.version}" if report.request.version else ""
     platform = f" ({report.platform})" if report.platform else ""
-    return f"{report.request.model}{version}{platform} on {report.server} at {report.url}, {report.created}."
+    return f"{report.request.model}{version}{platform} on {report.server} at {report.url}, {moment(report.created)}."
 
 
 def sections(report: Report) -> list[Section]:
@@ -73,7 +75,7 @@ def _warnings(report: Report) -> Iterator[Block]:
     texts = {
         "no answers": "Without an answer: {}. The errors below say why.",
         "generator saturated": "The generator fell behind at {}: figures in brackets are its own, not the server's.",
-        "unstable": "Not settled: {}. Three windows in a row never agreed, so another run may give other figures.",
+        "unstable": "Not settled: {}. Its windows never agreed, so another run may give other figures.",
     }
     verdicts = [(*verdict(row), name) for row, name in zip(report.rows, names(report.rows), strict=True)]
     for wanted, text in texts.items():
@@ -177,13 +179,15 @@ def _server_side(rows: Sequence[Row]) -> list[Block]:
         return [Paragraph("The server was not asked for its side, or does not tell it.")] if rows else []
     sources = ", ".join(dict.fromkeys(server.source for server, _ in told))
     others = [name for server, name in told if not server.only_ours]
+    notes = [f"{name}: {server.note}" for server, name in told if server.note]
     return [
         Table(
             f"Means per request in ms, as {sources} has them; transport is what is left of the client's service time",
             ["level", "requests", *_SERVER_COLUMNS],
             [_server_row(server, name) for server, name in told],
         ),
-        *([Paragraph(f"Somebody else was calling as well at {', '.join(others)}.", "warning")] if others else []),
+        *([Paragraph(f"Not of these requests alone: {', '.join(others)}.", "warning")] if others else []),
+        *([Bullets(notes)] if notes else []),
     ]
 
 
@@ -200,7 +204,8 @@ def _objective(report: Report) -> list[Block]:
     text = f"The objective {slo.objective} holds at {held}"
     if slo.failed_rate is not None:
         text += f", and does not at {digits(slo.failed_rate)}"
-    return [Paragraph(f"{text}.", "warning" if slo.rate is None else "good")]
+    said = Paragraph(f"{text}.", "warning" if slo.rate is None else "good")
+    return [said, Bullets(slo.notes)] if slo.notes else [said]
 
 
 def _mlperf(run: Mlperf) -> list[Block]:

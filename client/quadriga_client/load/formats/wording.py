@@ -1,6 +1,7 @@
 """How a load test's figures and verdicts are written, in every format that people read. Pure."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from quadriga_client.load.formats.digits import UNKNOWN, digits
@@ -66,6 +67,14 @@ def estimate(interval: Interval | None, *, muted: bool = False) -> Cell:
     if interval is None:
         return number(None)
     return number(interval.value, detail=bounds(interval), muted=muted)
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time to the minute, as people write it."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
 
 
 def plural(count: int, noun: str) -> str:

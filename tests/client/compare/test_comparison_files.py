@@ -1,0 +1,149 @@
+"""A comparison's files: JSON and back, CSV, Markdown and the page."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from comparisons import comparison, made_level
+from load_reports import NASTY_NAMES
+
+from quadriga_client.compare.changes import changes
+from quadriga_client.compare.comparison import Agreement, Comparison
+from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.formats import NAMES, json, prepare, write
+from quadriga_client.compare.formats.csv import blocks_csv
+from quadriga_client.compare.formats.figures import html
+from quadriga_client.compare.formats.sections import lead, sections, title
+from quadriga_client.load.formats.markdown import document_markdown
+
+REPORT = comparison({"a": 100.0, "b": 200.0})
+DIFFERENT = Agreement(contestant="b", agrees=False, top1=0.5, problems=("b's 'y' differs from a's 'x' by up to 0.31",))
+
+
+def markdown(report: Comparison) -> str:
+    return document_markdown(title(report), sections(report), lead=lead(report))
+
+
+def page(report: Comparison) -> str:
+    return html(report, title(report), lead(report), sections(report))
+
+
+def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
+    report = replace(REPORT, changes=changes(REPORT, REPORT, against="old.json", tolerated=0.05))
+    write(report, tmp_path)
+    assert json.read(tmp_path / "comparison.json") == report
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"", "is no JSON, or only a part of it"),
+        (b"\xff{}", "is no JSON, or only a part of it"),
+        (b"[]", "is no comparison, or was changed by hand"),
+        (b"{}", "is no comparison, or was changed by hand"),
+        (b'{"schema": "quadriga.load/1"}', r"has the schema 'quadriga.load/1', and .* reads 'quadriga.compare/1'"),
+        (b'{"schema": "quadriga.compare/1"}', "is no comparison, or was changed by hand"),
+        (json.encode(REPORT)[:-100], "is no JSON, or only a part of it"),
+        (json.encode(REPORT).replace(b'"seed": 0', b'"seed": "x"'), "or was changed by hand"),
+    ],
+)
+def test_what_is_no_report_is_refused(document: bytes, said: str) -> None:
+    with pytest.raises(CompareError, match=said):
+        json.decode(document, "old.json")
+
+
+def test_fields_of_later_versions_are_passed_over() -> None:
+    assert json.decode(json.encode(REPORT).replace(b'"seed": 0', b'"seed": 0, "later": {}')) == REPORT
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CompareError, match=r"old\.json cannot be read: No such file"):
+        json.read(tmp_path / "old.json")
+
+
+def test_a_folder_is_made_and_a_file_in_its_place_is_told(tmp_path: Path) -> None:
+    prepare(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CompareError, match="cannot be made: File exists"):
+        prepare(tmp_path / "file")
+
+
+def test_a_report_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / NAMES[0]).mkdir()
+    with pytest.raises(CompareError, match=r"cannot be written to .*comparison\.json: "):
+        write(REPORT, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [NAMES[0]]
+
+
+def test_csv_has_a_line_for_each_block() -> None:
+    lines = list(csv.DictReader(io.StringIO(blocks_csv(REPORT))))
+    (level,) = REPORT.levels
+    assert [(line["contestant"], float(line["throughput"])) for line in lines] == [
+        (block.contestant, block.throughput) for block in level.blocks
+    ]
+    assert (lines[0]["concurrency"], lines[0]["saturated"], lines[0]["errors"]) == ("8", "false", "")
+
+
+def test_the_verdicts_and_figures_are_in_the_markdown() -> None:
+    text = markdown(REPORT)
+    assert "# Comparison of a, b" in text
+    assert "requests/s: b has the highest throughput: 2.02 times a" in text
+    assert "Medians over 10 rounds" in text
+    assert "97.49%" in text
+    assert "Made Up 1" in text
+
+
+def test_contestants_that_differ_are_marked_on_every_report() -> None:
+    report = replace(REPORT, agreements=(DIFFERENT,), allowed_different=True)
+    for text in (markdown(report), page(report)):
+        assert "--allow-different: b and a do not answer alike" in text
+        assert "by up to 0.31" in text
+
+
+def test_failures_and_early_ends_are_said() -> None:
+    (level,) = REPORT.levels
+    failed = replace(level, standings=(replace(level.standings[0], errors={"INTERNAL": 7}), level.standings[1]))
+    text = markdown(replace(REPORT, levels=(failed,), interrupted=True, error="the server went away"))
+    assert "7 requests of a failed, so it cannot win" in text
+    assert "interrupted" in text
+    assert "the server went away" in text
+
+
+def test_what_is_not_known_is_called_so() -> None:
+    contestants = tuple(
+        replace(each, load_ms=None, memory_bytes=None, file_bytes=None, accuracy=None) for each in REPORT.contestants
+    )
+    assert markdown(replace(REPORT, contestants=contestants)).count("unknown") == 8
+
+
+def test_changes_are_in_the_report() -> None:
+    new = comparison({"a": 100.0, "b": 120.0})
+    text = markdown(replace(new, changes=changes(REPORT, new, against="old.json", tolerated=0.05)))
+    assert "4 figures are worse than in old.json" in text
+
+
+def test_the_page_has_plots_of_each_level_and_the_report_itself() -> None:
+    levels = [made_level({"a": 100.0, "b": 200.0}, concurrency) for concurrency in (1, 8)]
+    text = page(comparison({"a": 100.0, "b": 200.0}, levels=levels))
+    assert text.count("<svg") == 2 * 5
+    assert 'id="report"' in text
+    assert '"schema": "quadriga.compare/1"' in text
+
+
+def test_a_report_without_a_complete_round_has_pages_too() -> None:
+    for levels in ([], [made_level({"a": 100.0, "b": 200.0}, rounds=0)]):
+        report = comparison({"a": 100.0, "b": 200.0}, levels=levels, interrupted=True)
+        assert page(report)
+        assert markdown(report)
+
+
+def test_names_are_never_taken_for_markup() -> None:
+    report = comparison(dict.fromkeys(NASTY_NAMES, 100.0))
+    text = page(report)
+    assert text.count("<script") == 1
+    assert "<b>bold" not in text
+    assert "<b>bold" not in markdown(report)
