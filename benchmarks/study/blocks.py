@@ -8,7 +8,7 @@ from process_tree import ProcessTree
 
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
 from quadriga_client.load.samples import OK, Samples
-from quadriga_client.load.saturation import saturation, wanted
+from quadriga_client.load.saturation import due_between, saturation
 from quadriga_client.load.source import LoadSource
 
 #: Of a turn, what goes by before it counts: queues fill, and caches.
@@ -72,12 +72,11 @@ def block_of(
     latencies_ms = (answered.ended - answered.due) / _MS_NS
     lag_p99_ms = float(np.percentile(due.begun - due.due, 99)) / _MS_NS if len(due.due) else 0.0
     behind = saturation(
-        arrivals,
         lag_p99_ms=lag_p99_ms,
         latency_p99_ms=float(np.percentile(latencies_ms, 99)) if len(latencies_ms) else None,
         lag_share=LAG_SHARE,
         begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
-        due=wanted(arrivals, begin_ns - started_ns, end_ns - started_ns),
+        due=due_between(arrivals, begin_ns - started_ns, end_ns - started_ns),
     )
     return Block(
         throughput=ended * _S_NS / (end_ns - begin_ns),
