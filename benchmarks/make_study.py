@@ -30,7 +30,7 @@ from quadriga_client.load.fingerprint import fingerprint
 from quadriga_zoo.errors import ZooError
 
 NETWORKS = Path(__file__).parents[1] / "models" / "quadriga_zoo" / "networks"
-USUAL_SECONDS = 0.7
+USUAL_SECONDS = 0.6
 #: Medians have intervals from six figures on.
 ROUNDS = 6
 SEEDS = 2

@@ -132,12 +132,17 @@ def _calls(calls: Sequence[Calls]) -> Iterator[Trial]:
                 )
 
 
+def closed_loops(served: Iterable[Served]) -> list[Served]:
+    """Servers in closed loops that were answering in every round, and that the generator kept up with."""
+    return [each for each in served if each.mode == "closed" and not each.saturated and all(each.throughput)]
+
+
 def _served(served: Sequence[Served]) -> Iterator[Trial]:
     """Closed loops; the time of an answer is the inverse of their number per second."""
-    closed = [each for each in served if each.mode == "closed" and not each.naive]
+    closed = [each for each in closed_loops(served) if not each.naive]
     for rows, callers in dict.fromkeys((each.rows, each.level) for each in closed):
         at = {each.server: each for each in closed if (each.rows, each.level) == (rows, callers)}
-        if {TENSORFLOW, PYTORCH, KERAS} <= at.keys() and all(all(each.throughput) for each in at.values()):
+        if {TENSORFLOW, PYTORCH, KERAS} <= at.keys():
             tensorflow, pytorch, keras = at[TENSORFLOW], at[PYTORCH], at[KERAS]
             yield Trial(
                 kind=SERVED,

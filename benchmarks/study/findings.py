@@ -14,6 +14,7 @@ from study.claims import (
     TENSORFLOW,
     Relation,
     Verdict,
+    closed_loops,
     epochs,
     find_calls,
     many,
@@ -176,14 +177,14 @@ def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
 
 def _naive_servers(served: Sequence[Served]) -> Iterator[str]:
     """Quadriga beside servers that make the call in a handler, in closed loops of one row."""
-    closed = [each for each in served if each.mode == "closed" and each.rows == 1]
+    closed = [each for each in closed_loops(served) if each.rows == 1]
     ours = {(each.server, each.level): each for each in closed if not each.naive}
     for name in dict.fromkeys(each.server for each in closed if each.naive):
         framework = name.partition(": ")[0]
         clauses = [
             f"{ratio_text(mine.times(each))} with {each.level:g}"
             for each in closed
-            if each.server == name and (mine := ours.get((framework, each.level))) and all(each.throughput)
+            if each.server == name and (mine := ours.get((framework, each.level)))
         ]
         if clauses:
             yield (
@@ -195,15 +196,20 @@ def _naive_servers(served: Sequence[Served]) -> Iterator[str]:
 def fastest(served: Sequence[Served]) -> list[str]:
     """Which of Quadriga's models answered the most under each load; none where that is not shown."""
     found = []
-    closed = [each for each in served if each.mode == "closed" and not each.naive]
+    closed = [each for each in closed_loops(served) if not each.naive]
     for rows, level in dict.fromkeys((each.rows, each.level) for each in closed):
         at = [each for each in closed if (each.rows, each.level) == (rows, level)]
         order = sorted(at, key=lambda each: -each.rate().value)
-        if len(order) < 2 or not all(order[1].throughput):
+        if len(order) < 2:
             continue
         best, second = order[:2]
         times = best.times(second)
         load = f"{many(rows, 'row')} a request, {many(level, 'caller')}"
+        behind = [
+            name_of(each.server) for each in served if each.saturated and (each.rows, each.level) == (rows, level)
+        ]
+        if behind:
+            load += f", without {' and '.join(behind)}, which the generator did not keep up with"
         if times.low is not None and times.low > 1:
             found.append(
                 f"{load}: {name_of(best.server)} answers the most, {ratio_text(times)} as many as "

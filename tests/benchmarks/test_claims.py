@@ -1,6 +1,7 @@
 """The article's finding, held against figures that bear it out, that refute it, and that do not tell."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from studies import calls, served, study
@@ -89,3 +90,15 @@ def test_servers_are_compared_by_the_inverse_of_their_answers() -> None:
 
 def test_what_was_not_measured_of_all_three_is_no_condition() -> None:
     assert trials(study(timed=[calls("tensorflow", SIGNATURE, 1, 1.0)], loaded=[served("pytorch", 1.0)])) == ()
+
+
+@pytest.mark.parametrize("useless", [{"saturated": True}, {"throughput": 0.0}])
+def test_a_server_that_the_generator_did_not_keep_up_with_or_that_did_not_answer_is_no_condition(
+    useless: dict[str, Any],
+) -> None:
+    loaded = [
+        served("tensorflow", 1000.0),
+        served("pytorch", 1000.0),
+        served("keras on tensorflow", **({"throughput": 1000.0} | useless)),
+    ]
+    assert trials(study(loaded=loaded)) == ()

@@ -86,6 +86,14 @@ def test_the_fastest_is_named_only_where_that_is_shown() -> None:
     assert level == ["1 row a request, 8 callers: no difference shown between ONNX and TensorFlow."]
 
 
+def test_who_the_generator_did_not_keep_up_with_is_not_passed_over_in_silence() -> None:
+    loaded = [served("onnx", 9000.0, saturated=True), served("tensorflow", 1000.0), served("pytorch", 1000.0)]
+    assert findings.fastest(loaded) == [
+        "1 row a request, 8 callers, without ONNX, which the generator did not keep up with: no difference shown "
+        "between TensorFlow and PyTorch."
+    ]
+
+
 def test_the_answer_tells_kinds_of_conditions_apart() -> None:
     epochs = {"tensorflow": 1.0, KERAS: 3.0, "keras on torch": 4.0, "pytorch": 1.0}
     loaded = [served("tensorflow", 1000.0), served("pytorch", 2000.0), served(KERAS, 1000.0)]
