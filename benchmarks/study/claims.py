@@ -115,21 +115,20 @@ def find_calls(calls: Iterable[Calls], framework: str, way: str, batch: int, thr
 
 
 def _calls(calls: Sequence[Calls]) -> Iterator[Trial]:
-    """On all cores, as the frameworks run by themselves."""
-    threads = max((each.threads for each in calls), default=1)
-    for keras_way in (PREDICT, MODEL):
-        for batch in sorted({each.batch for each in calls}):
-            tensorflow = find_calls(calls, TENSORFLOW, SIGNATURE, batch, threads)
-            pytorch = find_calls(calls, PYTORCH, MODULE, batch, threads)
-            keras = find_calls(calls, KERAS, keras_way, batch, threads)
-            if tensorflow and pytorch and keras:
-                yield Trial(
-                    kind=CALLS,
-                    condition=f"calls, Keras by {keras_way}, {many(batch, 'row')}",
-                    tensorflow_to_pytorch=tensorflow.times(pytorch),
-                    keras_to_tensorflow=keras.times(tensorflow),
-                    keras_to_pytorch=keras.times(pytorch),
-                )
+    """On one thread, and on all cores, which is how most frameworks run by themselves."""
+    conditions = dict.fromkeys((each.threads, way, each.batch) for way in (PREDICT, MODEL) for each in calls)
+    for threads, keras_way, batch in sorted(conditions, key=lambda condition: condition[0]):
+        tensorflow = find_calls(calls, TENSORFLOW, SIGNATURE, batch, threads)
+        pytorch = find_calls(calls, PYTORCH, MODULE, batch, threads)
+        keras = find_calls(calls, KERAS, keras_way, batch, threads)
+        if tensorflow and pytorch and keras:
+            yield Trial(
+                kind=CALLS,
+                condition=f"calls on {many(threads, 'thread')}, Keras by {keras_way}, {many(batch, 'row')}",
+                tensorflow_to_pytorch=tensorflow.times(pytorch),
+                keras_to_tensorflow=keras.times(tensorflow),
+                keras_to_pytorch=keras.times(pytorch),
+            )
 
 
 def closed_loops(served: Iterable[Served]) -> list[Served]:

@@ -50,7 +50,7 @@ def test_the_finding_is_not_decided_where_an_interval_lies_across_the_bound() ->
     assert trial.keras_slow() is Verdict.UNDECIDED
 
 
-def test_calls_are_compared_on_all_cores_for_each_way_of_keras_and_batch_size() -> None:
+def test_calls_are_compared_for_each_number_of_threads_way_of_keras_and_batch_size() -> None:
     timed = [
         calls(framework, way, batch, ms, threads)
         for threads, factor in ((1, 10.0), (2, 1.0))
@@ -64,14 +64,15 @@ def test_calls_are_compared_on_all_cores_for_each_way_of_keras_and_batch_size() 
     ]
     found = {trial.condition: trial for trial in trials(study(timed=timed))}
     assert list(found) == [
-        "calls, Keras by model.predict(x), 1 row",
-        "calls, Keras by model.predict(x), 8 rows",
-        "calls, Keras by model(x), 1 row",
-        "calls, Keras by model(x), 8 rows",
+        f"calls on {threads}, Keras by {way}, {rows}"
+        for threads in ("1 thread", "2 threads")
+        for way in ("model.predict(x)", "model(x)")
+        for rows in ("1 row", "8 rows")
     ]
-    predicted = found["calls, Keras by model.predict(x), 1 row"]
-    assert predicted.keras_to_tensorflow.value == pytest.approx(3.0)
-    assert found["calls, Keras by model(x), 8 rows"].keras_slow() is Verdict.FAILS
+    for threads, expected in (("1 thread", 30.0), ("2 threads", 3.0)):
+        predicted = found[f"calls on {threads}, Keras by model.predict(x), 1 row"]
+        assert predicted.keras_to_tensorflow.value == pytest.approx(expected)
+    assert found["calls on 2 threads, Keras by model(x), 8 rows"].keras_slow() is Verdict.FAILS
 
 
 def test_servers_are_compared_by_the_inverse_of_their_answers() -> None:
