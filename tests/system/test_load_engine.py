@@ -290,10 +290,16 @@ class Cutting:
         host, _, port = url.partition(":")
         self._server = (host, int(port))
         self._cut_after: float = cut_after
+        self._clients: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self.url = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Breaks all connections."""
+        for client in self._clients:
+            client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -305,6 +311,7 @@ class Cutting:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._clients.append(client)
                 self._threads.append(threading.Thread(target=self._forward, args=(client, self._cut_after)))
                 self._threads[-1].start()
                 self._cut_after = np.inf
@@ -333,6 +340,18 @@ def test_a_connection_that_breaks_is_replaced_and_its_requests_are_unavailable()
     assert set(seen) == {OK, UNAVAILABLE}
     assert seen[UNAVAILABLE] <= 5
     assert seen[OK] > 20_000 // 500  # more than the first connection could carry
+
+
+def test_connections_that_break_between_runs_are_replaced_before_the_next() -> None:
+    with EchoServer(b"r") as echo:
+        cutting = Cutting(echo.url, cut_after=SECOND)
+        try:
+            with Fleet(target(cutting.url), connections=2, processes=1) as fleet:
+                assert set(codes(for_ms(fleet, ClosedLoop(2), 50))) == {OK}
+                cutting.cut()
+                assert set(codes(for_ms(fleet, ClosedLoop(2), 50))) == {OK}
+        finally:
+            cutting.close()
 
 
 def test_a_parent_that_does_not_read_keeps_no_generator_from_its_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,10 +69,11 @@ class Pool:
         Raises:
             LoadError: The server cannot be reached.
         """
-        for _ in self.wait(0):  # what closed since
-            pass
-        for slot, connection in enumerate(self._slots):
-            if connection is None:
+        for _ in range(2):  # what came since nobody looked; then, whether that was the end
+            for slot, connection in list(self._connections.values()):
+                self._receive(slot, connection)
+        for slot, filled in enumerate(self._slots):
+            if filled is None:
                 self._open(slot)
         if self.failure is not None:
             raise self.failure
