@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from comparisons import comparison
 from running_server import RunningServer, run_cli, wait_for, write_fake
 
 from quadriga_client import Client
@@ -68,7 +70,7 @@ def report_in(folder: Path) -> Comparison:
 
 def test_the_faster_of_two_that_agree_wins(server: RunningServer, tmp_path: Path) -> None:
     result = compare(server, "slow", "fast", *SHORTEST, "--concurrency", "2", "--output", str(tmp_path / "out"))
-    assert result.returncode == 0, result.stderr
+    assert (result.returncode, result.stderr) == (0, "")
     assert "requests/s: fast has the highest throughput: " in result.stdout
     report = report_in(tmp_path / "out")
     (level,) = report.levels
@@ -87,6 +89,30 @@ def test_the_faster_of_two_that_agree_wins(server: RunningServer, tmp_path: Path
     assert unchanged.returncode == 0, unchanged.stderr
     assert "\n0 of " in unchanged.stdout
     assert " figures are worse by more than 5% than in " in unchanged.stdout
+
+
+def test_what_is_worse_than_an_older_report_is_an_exit_status(server: RunningServer, tmp_path: Path) -> None:
+    old = comparison({"fast": 1e9, "twin": 1e9})
+    old = replace(old, inputs=replace(old.inputs, tensors=("FP32[1,4]",)))
+    (tmp_path / "old.json").write_bytes(json.encode(old))
+    result = compare(
+        server, "fast", "twin", *SHORTEST, "--against", str(tmp_path / "old.json"), "--output", str(tmp_path / "out")
+    )
+    assert result.returncode == 4, result.stderr
+    changes = report_in(tmp_path / "out").changes
+    assert changes is not None
+    assert {("fast", "cpu_ms_per_row"), ("twin", "cpu_ms_per_row")} <= {
+        (entry.contestant, entry.measure) for entry in changes.worse
+    }
+    assert changes.warnings[0].startswith("the machines differ, so the changes may be theirs: cpu Made Up 1 -> ")
+    assert "the machines differ, so the changes may be theirs" in result.stdout
+
+
+def test_an_older_report_of_other_requests_is_refused_before_the_timing(server: RunningServer, tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_bytes(json.encode(comparison({"fast": 1.0, "twin": 2.0})))
+    result = compare(server, "fast", "twin", *SHORTEST, "--against", str(tmp_path / "old.json"))
+    assert result.returncode == 1
+    assert "the older report is of requests of FP32[1,8,8,1], and these are of FP32[1,4]" in result.stderr
 
 
 def test_models_that_differ_are_not_timed(server: RunningServer, tmp_path: Path) -> None:

@@ -68,38 +68,42 @@ def verdict(measure: Measure, standings: Sequence[Standing], figures: Figures, s
         seed: Of the intervals' resampling.
     """
     kind = MEASURES[measure]
-    failed = [standing.contestant for standing in standings if standing.errors]
-    able = {name: values for name, values in figures.items() if name not in failed}
-    missing = [
-        each.contestant for each in standings if each.contestant not in figures and each.contestant not in failed
-    ]
+    able = {standing.contestant for standing in standings if not standing.errors} & figures.keys()
     saturated = [standing.contestant for standing in standings if is_saturated(standing)] if kind.of_the_client else []
-    left_out = "".join(
-        f"; left out {'is' if len(names) == 1 else 'are'} {', '.join(names)}, {why}"
-        for names, why in ((failed, "whose requests failed"), (missing, "of which this is not known"))
-        if names
-    )
+    left_out = _left_out(standings, figures)
+
+    def undecided(why: str, ratios: tuple[Ratio, ...] = ()) -> Verdict:
+        return Verdict(measure=measure, winner="", sentence=f"{why}{left_out}", ratios=ratios)
+
     if len(able) < 2:
-        return Verdict(measure=measure, winner="", sentence=f"nothing to compare{left_out}")
-    if len(next(iter(able.values()))) < LEAST_VALUES:
-        rounds = len(next(iter(able.values())))
-        short = f"no difference shown: {rounds} complete rounds are too few, {LEAST_VALUES} are needed{left_out}"
-        return Verdict(measure=measure, winner="", sentence=short)
-    best = _best(able, more_is_better=kind.more_is_better, seed=seed)
+        return undecided("nothing to compare")
+    known = {name: values for name, values in figures.items() if name in able}
+    rounds = len(next(iter(known.values())))
+    if rounds < LEAST_VALUES:
+        return undecided(f"no difference shown: {rounds} complete rounds are too few, {LEAST_VALUES} are needed")
+    best = _best(known, more_is_better=kind.more_is_better, seed=seed)
     ratios = tuple(
-        Ratio(contestant=best, to=name, ratio=ratio_interval(able[best], values, seed))
-        for name, values in able.items()
+        Ratio(contestant=best, to=name, ratio=ratio_interval(known[best], values, seed))
+        for name, values in known.items()
         if name != best
     )
     if saturated:
-        said = f"no difference shown: the load generator was the limit with {', '.join(saturated)}"
-        return Verdict(measure=measure, winner="", sentence=said + left_out, ratios=ratios)
-    level_with = [ratio.to for ratio in ratios if not excludes_one(ratio.ratio)]
-    if level_with:
-        said = f"no difference shown between {best} and {', '.join(level_with)}"
-        return Verdict(measure=measure, winner="", sentence=said + left_out, ratios=ratios)
-    return Verdict(
-        measure=measure, winner=best, sentence=f"{best} has the {kind.best}: {_lead(ratios)}{left_out}", ratios=ratios
+        return undecided(f"no difference shown: the load generator was the limit with {', '.join(saturated)}", ratios)
+    equals = [ratio.to for ratio in ratios if not excludes_one(ratio.ratio)]
+    if equals:
+        return undecided(f"no difference shown between {best} and {', '.join(equals)}", ratios)
+    said = f"{best} has the {kind.best}: {_lead(ratios)}{left_out}"
+    return Verdict(measure=measure, winner=best, sentence=said, ratios=ratios)
+
+
+def _left_out(standings: Sequence[Standing], figures: Figures) -> str:
+    """Who cannot win, and why, as the end of a sentence."""
+    failed = [standing.contestant for standing in standings if standing.errors]
+    missing = [each.contestant for each in standings if each.contestant not in (*figures, *failed)]
+    return "".join(
+        f"; left out {'is' if len(names) == 1 else 'are'} {', '.join(names)}, {why}"
+        for names, why in ((failed, "whose requests failed"), (missing, "of which this is not known"))
+        if names
     )
 
 

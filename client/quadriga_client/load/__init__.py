@@ -7,7 +7,7 @@
     fleet.py        generator processes, and what they send back: samples.py
     generator.py      one of them: due requests out, answers in, over http2.py               generator processes
     child.py, messages.py   how such processes start and end, and what goes through their pipes
-    echo.py         a server that answers at once; ceiling.py: the generators against it     a process of its own
+    echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
     windows.py      samples into windows; where three agree, the warm-up is over               pure
     measurement.py  one level of load, from its start to its row
     levels.py       levels of load, as texts give them                                         pure

@@ -11,6 +11,7 @@ from quadriga_client.client import Client
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop
 from quadriga_client.load.ceiling import measure_ceiling
+from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fingerprint import fingerprint
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.measurement import Interrupted, measure
@@ -79,7 +80,7 @@ def run_load_test(
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     machine = fingerprint()
-    observer.phase(f"asking for {options.model}")
+    observer.phase(f"asking the server for {options.model}")
     server, platform = _server_name(client), client.metadata(options.model, options.version).platform
     made = _payload(client, options)
     answer = probe(options.target(made.request))
@@ -172,6 +173,8 @@ class _Test:
         first = plan.first
         if first is None:
             first = self._level(source, ClosedLoop(1)).throughput.value
+            if not first:
+                raise LoadError("no request was answered, so that there is no rate to begin a search with")
         self.found.slo, _ = find_rate(
             plan.objective,
             lambda rate: self._level(source, arrivals_at(rate, plan.spread, self.options.seed)),

@@ -1,22 +1,19 @@
 """`quadriga compare`: which of several models that answer alike is faster. Runs in the command's own process."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from quadriga import __version__
-from quadriga.commands.compare_table import print_agreements, print_changes, print_report
+from quadriga.commands.compare_table import print_agreements, print_changes, print_report, shown
 from quadriga.commands.connection import Target, connection, first_token, target_options
 from quadriga.commands.console import output_console
 from quadriga.commands.parsed import parse_shape, parsed, typed_command
 from quadriga_client.compare.changes import changes
-from quadriga_client.compare.comparison import Block, Comparison, Tolerance
+from quadriga_client.compare.comparison import Comparison, Tolerance
 from quadriga_client.compare.contestants import parse_contestants
 from quadriga_client.compare.errors import Disagreement
 from quadriga_client.compare.formats import json, prepare, write
@@ -199,35 +196,6 @@ def parse_metrics(texts: Sequence[str], url: str) -> dict[str, str]:
     return pages
 
 
-class Shown:
-    """The blocks as a bar, and what is being done beside it.
-
-    It is drawn anew after each block, and never by a clock: what that takes is taken from the generators and, perhaps,
-    the server.
-    """
-
-    def __init__(self, display: Progress) -> None:
-        self._display = display
-        self._task = display.add_task("", total=None)
-
-    def phase(self, text: str) -> None:
-        """See `Observer`."""
-        self._display.update(self._task, description=text)
-        self._display.refresh()
-
-    def block(self, concurrency: int, block: Block, done: int, total: int) -> None:
-        """See `Observer`."""
-        self._display.update(self._task, completed=done, total=total)
-
-
-@contextmanager
-def _shown(*, quiet: bool) -> Iterator[Shown]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, quiet=quiet)
-    with Progress(*columns, console=console, auto_refresh=False, transient=True) as display:
-        yield Shown(display)
-
-
 def _options(
     models: tuple[str, ...], target: Target, old: Comparison | None, old_name: str, given: dict[str, Any]
 ) -> CompareOptions:
@@ -278,8 +246,8 @@ def _compared(options: CompareOptions, target: Target, *, quiet: bool) -> Compar
         with connection(replace(target, url=url)):
             pass  # whoever is not there is said before anything is done
     try:
-        with _shown(quiet=quiet) as shown:
-            return run_comparison(options, shown, quadriga=__version__, command=typed_command())
+        with shown(quiet=quiet) as progress:
+            return run_comparison(options, progress, quadriga=__version__, command=typed_command())
     except Disagreement as disagreement:
         print_agreements(output_console(), options.contestants[0].name, disagreement.agreements)
         raise Different(str(disagreement)) from None

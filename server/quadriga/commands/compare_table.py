@@ -1,14 +1,16 @@
-"""What `quadriga compare` shows: agreement, verdicts, figures and changes. Runs in the command's process."""
+"""What `quadriga compare` shows: progress, agreement, verdicts, figures and changes. Runs in the command's process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from quadriga_client.compare.comparison import Agreement, Changes, Comparison, Contender, Level, Standing
+from quadriga_client.compare.comparison import Agreement, Block, Changes, Comparison, Contender, Level, Standing
 from quadriga_client.compare.formats.sections import UNKNOWN, level_title
 from quadriga_client.compare.measures import MEASURES
 from quadriga_client.load.formats.digits import digits
@@ -17,6 +19,37 @@ from quadriga_client.load.report import Interval
 
 _MB: Final = 1e6
 _KB: Final = 1e3
+
+
+class Shown:
+    """The blocks as a bar, and what is being done beside it.
+
+    It is drawn anew after each block, and never by a clock: what that takes is taken from the generators and, perhaps,
+    the server.
+    """
+
+    def __init__(self, display: Progress) -> None:
+        self._display = display
+        self._task = display.add_task("", total=None)
+
+    def phase(self, text: str) -> None:
+        """See `Observer`."""
+        self._display.update(self._task, description=text)
+        self._display.refresh()
+
+    def block(self, concurrency: int, block: Block, done: int, total: int) -> None:
+        """See `Observer`."""
+        self._display.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def shown(*, quiet: bool) -> Iterator[Shown]:
+    """Shows the progress on standard error, where that is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    off = quiet or not console.is_terminal
+    with Progress(*columns, console=console, auto_refresh=False, transient=True, disable=off) as display:
+        yield Shown(display)
 
 
 def print_report(console: Console, report: Comparison) -> None:

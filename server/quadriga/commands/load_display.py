@@ -20,6 +20,8 @@ from quadriga_client.load.report import Report, Row, Window
 _STYLES: Final = {"plain": "", "good": "green", "warning": "yellow", "bad": "bold red", "muted": "dim"}
 #: Of those in a report, what a terminal has room for.
 _PERCENTILES: Final = (50.0, 95.0, 99.0, 99.9)
+#: A column that it has none for: of the server's side, how many requests it counted; it is told where they differ.
+_NO_ROOM: Final = "requests"
 #: Sections of a report that are for its files.
 _LEFT_OUT: Final = ("What was sent", "The generator's machine", "Settings")
 
@@ -130,6 +132,8 @@ def print_report(console: Console, report: Report) -> None:
             blocks = [block for block in blocks if isinstance(block, Bullets)]
             console.print()
             console.print(levels_table(report.rows))
+        elif section.title == sections.SERVER:
+            blocks = [_without(block, _NO_ROOM) if isinstance(block, document.Table) else block for block in blocks]
         elif section.title == sections.CONDUCT:
             blocks = [block for block in blocks if isinstance(block, Paragraph)]
         for block in blocks:
@@ -179,10 +183,17 @@ def _shown(block: Block) -> RenderableType | None:
             return None
 
 
+def _without(content: document.Table, heading: str) -> document.Table:
+    kept = [number for number, each in enumerate(content.headings) if each != heading]
+    rows = [[row[number] for number in kept] for row in content.rows]
+    return document.Table(content.caption, [content.headings[number] for number in kept], rows)
+
+
 def _with_caption(content: document.Table) -> Group:
     table = _table()
     for heading, cell in zip(content.headings, content.rows[0], strict=True):
-        table.add_column(heading.upper(), justify="right" if cell.number else "left")
+        word = max(map(len, heading.split()))
+        table.add_column(heading.upper(), justify="right" if cell.number else "left", min_width=word)
     for row in content.rows:
         table.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
     return Group(Text(content.caption, style="dim"), table)
