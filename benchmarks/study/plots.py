@@ -54,14 +54,17 @@ def served_plots(served: Sequence[Served]) -> list[Picture]:
     """Answers per second by callers, and the median latency by rate; one row a request."""
     pictures = []
     of_one = [each for each in served if each.rows == 1]
-    closed = [each for each in of_one if each.mode == "closed"]
-    if closed:
-        caption = "Answers per second by callers, one row a request, in closed loops; both axes are logarithmic."
+    closed = [each for each in of_one if each.mode == "closed" and all(each.throughput)]
+    for naive, whose in ((False, "of Quadriga's models"), (True, "of naive servers")):
+        own = [each for each in closed if each.naive is naive]
+        if not own:
+            continue
+        caption = f"Answers per second by callers, {whose}, one row a request; both axes are logarithmic."
         svg = line_plot(
-            _by_server(closed, Served.rate),
-            name="served-closed",
+            _by_server(own, Served.rate),
+            name="served-naive" if naive else "served-quadriga",
             label=caption,
-            x=Axis("callers", "log", tuple(sorted({each.level for each in closed}))),
+            x=Axis("callers", "log", tuple(sorted({each.level for each in own}))),
             y=Axis("answers per second", "log"),
         )
         pictures.append(Picture(svg, caption))

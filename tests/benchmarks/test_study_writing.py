@@ -57,7 +57,7 @@ def test_the_generators_own_figures_stand_in_brackets(measured: Study) -> None:
 
 def test_the_page_has_plots_and_all_figures(measured: Study) -> None:
     page = html(measured)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     data = page.partition('id="study">')[2].partition("</script>")[0]
     assert msgspec.json.decode(data.encode(), type=Study) == measured
 
