@@ -18,19 +18,15 @@ import argparse
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from variant import Run, Variant, answer_questions
 
-Run = Callable[[Any], Any]
 SERVED: Final = "served"
 SUFFIXES: Final = {".savedmodel": "tensorflow", ".keras": "keras", ".pt": "torchscript", ".onnx": "onnx"}
 KEPT: Final[list[Any]] = []
@@ -38,13 +34,13 @@ KEPT: Final[list[Any]] = []
 ENVIRONMENT: Final = {"onednn_off": {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 
 
-def served(path: Path, name: str, parameters: dict[str, str]) -> tuple[Run, tuple[int, ...]]:
-    """The backend as a worker runs it, on one thread, and the shape of its contract's first input."""
+def served(path: Path, name: str, parameters: dict[str, str], threads: int = 1) -> tuple[Run, tuple[int, ...]]:
+    """The backend as a worker runs it, and the shape of its contract's first input."""
     from quadriga.backends import import_backend
     from quadriga.backends.base import ModelSource
 
     backend = import_backend(name)()
-    source = ModelSource(path=str(path), threads=1, parameters=parameters)
+    source = ModelSource(path=str(path), threads=threads, parameters=parameters)
     backend.prepare(source)
     spec = backend.load(source)
     return lambda array: backend.infer([array])[0], spec.inputs[0].shape
@@ -181,60 +177,16 @@ def build(name: str, variant: str, path: Path) -> Run:
     return VARIANTS[name][0](path, variant)
 
 
-def child(name: str, variant: str, path: str, shape: list[int]) -> None:
-    """What `Variant` starts: answers each line of stdin, a batch size and seconds."""
-    run = build(name, variant, Path(path))
-    warm = set()
-    for line in sys.stdin:
-        batch, seconds = line.split()
-        array = np.random.default_rng(0).random((int(batch), *shape), np.float32)
-        for _ in range(1 if batch in warm else 2):
-            output = run(array)
-        first = [] if batch in warm else np.asarray(output).ravel().tolist()
-        warm.add(batch)
-        taken: list[tuple[float, float]] = []
-        end = time.perf_counter() + float(seconds)
-        while not taken or time.perf_counter() < end:
-            started, used = time.perf_counter(), time.process_time()
-            run(array)
-            taken.append((time.process_time() - used, time.perf_counter() - started))
-        print(f"answer {json.dumps([*(np.median(taken, axis=0) * 1e3).tolist(), first])}", flush=True)
-
-
-class Variant:
-    """A variant in a process of its own, idle between questions."""
-
-    def __init__(self, name: str, variant: str, path: Path, shape: tuple[int, ...]) -> None:
-        """Starts the process."""
-        arguments = json.dumps([name, variant, str(path), shape])
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, "--child", arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-
-    def ask(self, batch: int, seconds: float) -> tuple[float, float, list[float]] | None:
-        """CPU and wall milliseconds of a call, and the answers of the first one; None when the variant cannot run."""
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("started without pipes")
-        with suppress(BrokenPipeError):
-            print(batch, seconds, file=self._process.stdin, flush=True)
-        for line in self._process.stdout:
-            if line.startswith("answer "):
-                cpu, wall, first = json.loads(line.removeprefix("answer "))
-                return cpu, wall, first
-        return None
-
-    def close(self) -> None:
-        """Ends the process."""
-        with suppress(BrokenPipeError):
-            self._process.communicate()
+def start(name: str, variant: str, path: Path, shape: tuple[int, ...]) -> Variant:
+    """A variant in a process of its own."""
+    return Variant([__file__, "--child", json.dumps([name, variant, str(path), shape])])
 
 
 def measure(name: str, path: Path, shape: tuple[int, ...], options: argparse.Namespace) -> list[tuple[Any, ...]]:
     """Rows of one model: batch, variant, CPU ms, wall ms, ratio, difference."""
     names = [*VARIANTS[name][1], SERVED]
     wanted = [each for each in names if not options.variant or each in options.variant or each in (names[0], SERVED)]
-    running = {variant: Variant(name, variant, path, shape) for variant in wanted}
+    running = {variant: start(name, variant, path, shape) for variant in wanted}
     rows = []
     for batch in options.batch:
         seen: dict[str, list[tuple[float, float]]] = {variant: [] for variant in running}
@@ -242,9 +194,9 @@ def measure(name: str, path: Path, shape: tuple[int, ...], options: argparse.Nam
         for round_ in range(options.rounds):
             for variant, process in running.items():
                 if answer := process.ask(batch, options.seconds):
-                    seen[variant].append(answer[:2])
+                    seen[variant].append((answer.cpu_ms, answer.wall_ms))
                     if round_ == 0:
-                        answers[variant] = np.array(answer[2])
+                        answers[variant] = np.array(answer.first)
         medians = {variant: np.median(times, axis=0) for variant, times in seen.items() if times}
         for variant, (cpu, wall) in medians.items():
             difference = float(np.abs(answers[variant] - answers[wanted[0]]).max())
@@ -284,7 +236,8 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(*json.loads(options.child))
+        name, variant, path, shape = json.loads(options.child)
+        answer_questions(build(name, variant, Path(path)), shape)
         return
     for folder in sorted(each for repository in options.repository for each in repository.iterdir()):
         wanted = (

@@ -1,0 +1,195 @@
+"""What the study measures, as JSON holds it. Pure.
+
+Every figure is kept by round, so that whoever reads the file can compare what took turns in the same round.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from quadriga_client.load.intervals import median_interval, ratio_interval
+from quadriga_client.load.report import Fingerprint, Interval
+
+SCHEMA: Final = "quadriga.study/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """Code that is there for one thing.
+
+    Attributes:
+        name: "model", "training", "progress", "prediction", "export", "imports and constants".
+        lines: Lines with code on them.
+        statements: Logical lines.
+    """
+
+    name: str
+    lines: int
+    statements: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """One network's source, without blank lines, comments and docstrings."""
+
+    network: str
+    purposes: tuple[Purpose, ...]
+
+    def lines(self, *names: str) -> int:
+        """Lines for these purposes together; of all where none is named."""
+        return sum(purpose.lines for purpose in self.purposes if not names or purpose.name in names)
+
+    def statements(self, *names: str) -> int:
+        """Likewise, statements."""
+        return sum(purpose.statements for purpose in self.purposes if not names or purpose.name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One network trained anew, in a process of its own.
+
+    Attributes:
+        network: Of the zoo.
+        keras_backend: What Keras ran on; empty for the others.
+        seed: Of weights and shuffling.
+        parameters: How many weights it has.
+        images: That it was trained on.
+        seconds: Of each epoch, without the test; the first one includes tracing and compiling.
+        accuracy: On the test images after the last epoch.
+    """
+
+    network: str
+    keras_backend: str
+    seed: int
+    parameters: int
+    images: int
+    seconds: tuple[float, ...]
+    accuracy: float
+
+    @property
+    def name(self) -> str:
+        """As tables and findings call it."""
+        return f"{self.network} on {self.keras_backend}" if self.keras_backend else self.network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """One way to call a network in process, with one batch size.
+
+    Attributes:
+        framework: "keras on tensorflow", "pytorch" and so on.
+        way: The call as its reader writes it, or `SERVED`.
+        threads: That it may use.
+        batch: Rows per call.
+        ms: Median of a call, by round.
+        cpu_ms: Likewise, CPU time of all threads.
+        difference: The largest, of its answers from those of the first way.
+    """
+
+    framework: str
+    way: str
+    threads: int
+    batch: int
+    ms: tuple[float, ...]
+    cpu_ms: tuple[float, ...]
+    difference: float
+
+    def median(self) -> Interval:
+        """Of a call, in ms."""
+        return median_interval(self.ms)
+
+    def times(self, other: "Calls") -> Interval:
+        """How many times the other's time this one takes, from rounds that they shared."""
+        return ratio_interval(self.ms, other.ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server under one load.
+
+    Attributes:
+        server: Its name: the model's for Quadriga, the call in its handler for a naive one.
+        naive: Whether it is such a server.
+        rows: Per request.
+        mode: Closed loop, or open with Poisson arrivals.
+        level: Callers, or requests per second that were wanted.
+        throughput: Answers per second, by round.
+        p50_ms: By round; from when requests were due.
+        p99_ms: Likewise, of all rounds together; None where the requests are too few.
+        cpu_ms: CPU time of all the server's processes per answer, by round.
+        requests: Answered, in all rounds.
+        errors: Others, likewise.
+        lag_p99_ms: How late the generator was at most, of the rounds.
+        saturated: Whether the generator fell behind in most rounds, so that the latencies are its own.
+    """
+
+    server: str
+    naive: bool
+    rows: int
+    mode: Literal["closed", "open"]
+    level: float
+    throughput: tuple[float, ...]
+    p50_ms: tuple[float, ...]
+    p99_ms: float | None
+    cpu_ms: tuple[float, ...]
+    requests: int
+    errors: int
+    lag_p99_ms: float
+    saturated: bool
+
+    def rate(self) -> Interval:
+        """Answers per second."""
+        return median_interval(self.throughput)
+
+    def median(self) -> Interval:
+        """The p50, in ms; of a server that has answered."""
+        return median_interval(self.p50_ms)
+
+    def cpu(self) -> Interval:
+        """Of an answer, in ms."""
+        return median_interval(self.cpu_ms)
+
+    def times(self, other: "Served") -> Interval:
+        """How many times the other's answers per second this one gives, from rounds that they shared."""
+        return ratio_interval(self.throughput, other.throughput)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Everything.
+
+    Attributes:
+        schema: `SCHEMA`.
+        created: ISO 8601, UTC.
+        command: As it was typed.
+        seconds: The whole study took.
+        fingerprint: Of the machine, before the first measurement.
+        code: By network.
+        trainings: By network and seed.
+        calls: By threads, batch, framework and way.
+        served: By mode, rows, level and server.
+        left_out: What could not be measured, and why.
+    """
+
+    schema: Literal["quadriga.study/1"]
+    created: str
+    command: str
+    seconds: float
+    fingerprint: Fingerprint
+    code: tuple[Code, ...]
+    trainings: tuple[Training, ...]
+    calls: tuple[Calls, ...]
+    served: tuple[Served, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def encode(study: Study) -> str:
+    """As JSON, indented."""
+    text: str = msgspec.json.format(msgspec.json.encode(study), indent=2).decode()
+    return text + "\n"
+
+
+def decode(text: str) -> Study:
+    """Reads what `encode` wrote."""
+    return msgspec.json.decode(text, type=Study)

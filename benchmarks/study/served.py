@@ -1,0 +1,228 @@
+"""The same network served: by Quadriga from each format, and by naive servers, all on this machine and in turns."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from process_tree import ProcessTree
+from server_under_test import started
+from target import Target, first_output, request_for, target
+
+from quadriga_client.compare.blocks import schedule
+from quadriga_client.load.arrivals import ClosedLoop, Poisson
+from quadriga_client.load.fleet import Fleet
+from quadriga_client.load.target import LoadTarget
+from study.blocks import Block, time_block
+from study.errors import StudyError
+from study.figures import Served
+from study.naive import TOLERANCE
+from study.naive_server import NaiveServer
+from study.ways import MODEL, PREDICT, SCRIPT, SESSION, Way
+
+#: Rows per request, and callers.
+CLOSED: Final = ((1, 1), (1, 8), (1, 32), (8, 8), (32, 8))
+#: Of what the slowest of Quadriga's models answers, with Poisson arrivals.
+SHARES: Final = (0.2, 0.5, 0.8)
+#: A rate is only asked of servers that it leaves some room.
+ROOM: Final = 0.9
+CONNECTIONS: Final = 8
+TIMEOUT: Final = 60.0
+#: Of each caller in a turn, at least; and seconds of a turn where a warm-up saw none.
+ANSWERS: Final = 2
+UNANSWERED: Final = 5.0
+#: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.intervals`.
+LEAST_FOR_P99: Final = 368
+NAIVE: Final = (
+    Way("keras on tensorflow", PREDICT, "keras", "tensorflow"),
+    Way("keras on tensorflow", MODEL, "keras", "tensorflow"),
+    Way("pytorch", SCRIPT, "torchscript"),
+    Way("onnx", SESSION, "onnx"),
+)
+#: Quadriga's models: framework -> the demo's model.
+MODELS: Final = {"tensorflow": "same_savedmodel", "pytorch": "same_torchscript", "onnx": "same_onnx"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A server, and how it is called.
+
+    Attributes:
+        name: As `Served.server`.
+        naive: As there.
+        url: HOST:PORT.
+        model: The name in requests.
+        tree: Its processes.
+    """
+
+    name: str
+    naive: bool
+    url: str
+    model: str
+    tree: ProcessTree
+
+
+@dataclass(slots=True)
+class Level:
+    """One load, and what was seen of each server under it, by round."""
+
+    rows: int
+    arrivals: ClosedLoop | Poisson
+    seen: dict[str, list[Block]] = field(default_factory=dict)
+
+
+def measure_served(
+    repository: Path, keras_backends: Sequence[str], rounds: int, seconds: float, tell: Callable[[str], None]
+) -> tuple[Served, ...]:
+    """All servers under all loads.
+
+    Args:
+        repository: With the `same_*` models.
+        keras_backends: Those that are installed.
+        rounds: In each of which every server has its turn; an even number.
+        seconds: Of a turn.
+        tell: Hears what is being done.
+
+    Raises:
+        StudyError: A server does not start, or answers something else than the others.
+        LoadError: One cannot be reached any more.
+    """
+    served: list[Served] = []
+    with ExitStack() as stack:
+        tell("starting Quadriga and the naive servers")
+        contestants = stack.enter_context(quadriga(repository, keras_backends))
+        contestants += [stack.enter_context(naive(way, repository)) for way in NAIVE]
+        for rows, callers in CLOSED:
+            tell(f"{rows} rows a request, {callers} callers")
+            level = Level(rows=rows, arrivals=ClosedLoop(callers))
+            served += measure_level(contestants, level, rounds, seconds)
+        peaks = capacities(served)
+        for rate in rates(contestants, peaks):
+            able = [each for each in contestants if rate <= ROOM * peaks[each.name]]
+            tell(f"1 row a request, {rate:.0f} requests a second, {len(able)} servers")
+            served += measure_level(able, Level(rows=1, arrivals=Poisson(rate)), rounds, seconds)
+    return tuple(served)
+
+
+@contextmanager
+def quadriga(repository: Path, keras_backends: Sequence[str]) -> Iterator[list[Contestant]]:
+    """A server with one network in every format, and in Keras' once for all that Keras runs on."""
+    with tempfile.TemporaryDirectory(prefix="quadriga-study-") as folder:
+        models = MODELS | {f"keras on {name}": f"same_keras_{name}" for name in keras_backends}
+        batches = f"max_batch_size = {max(rows for rows, _ in CLOSED)}\n"
+        for model in MODELS.values():
+            shutil.copytree(repository / model, Path(folder, model))
+            Path(folder, model, "model.toml").write_text(batches)
+        for name in keras_backends:
+            copy = Path(folder, f"same_keras_{name}")
+            shutil.copytree(repository / "same_keras", copy)
+            (copy / "model.toml").write_text(f'{batches}[parameters]\nkeras_backend = "{name}"\n')
+        with started(["--repository", folder]) as running:
+            yield [
+                Contestant(name=name, naive=False, url=running.grpc, model=model, tree=running.tree)
+                for name, model in models.items()
+            ]
+
+
+@contextmanager
+def naive(way: Way, repository: Path) -> Iterator[Contestant]:
+    """A naive server of one call."""
+    with NaiveServer(way, repository) as server:
+        name = f"{way.framework}: {way.call}"
+        yield Contestant(name=name, naive=True, url=server.url, model="same", tree=ProcessTree(server.pid))
+
+
+def targets(contestants: Sequence[Contestant], rows: int) -> list[Target]:
+    """The same rows for all, each tried once.
+
+    Raises:
+        StudyError: One answers something else than the first.
+    """
+    asked = contestants[0]
+    first = target(asked.url, request_for(asked.url, asked.model, rows))
+    expected = first_output(first.answer)
+    found = [first]
+    for other in contestants[1:]:
+        request = first.request if other.naive else request_for(other.url, other.model, rows)
+        found.append(target(other.url, request))
+        difference = float(np.abs(first_output(found[-1].answer) - expected).max())
+        if not difference <= TOLERANCE:
+            raise StudyError(f"{other.name} answers something else than {asked.name}: by up to {difference:.3g}")
+    return found
+
+
+def measure_level(contestants: Sequence[Contestant], level: Level, rounds: int, seconds: float) -> Iterator[Served]:
+    """All servers under one load; their order is drawn by lot, and each round has a mirrored one beside it."""
+    with ExitStack() as stack:
+        fleets = [
+            stack.enter_context(
+                Fleet(
+                    LoadTarget(url=sent.address, requests=(sent.request,), timeout=TIMEOUT),
+                    connections=CONNECTIONS,
+                    processes=1,
+                )
+            )
+            for sent in targets(contestants, level.rows)
+        ]
+        lengths = [
+            length_for(time_block(fleet, level.arrivals, seconds, contestant.tree), seconds)
+            for contestant, fleet in zip(contestants, fleets, strict=True)
+        ]
+        for turn in schedule(len(contestants), rounds // 2, seed=level.rows + round(value_of(level.arrivals))):
+            contestant = contestants[turn.contestant]
+            block = time_block(fleets[turn.contestant], level.arrivals, lengths[turn.contestant], contestant.tree)
+            level.seen.setdefault(contestant.name, []).append(block)
+    for contestant in contestants:
+        yield summary(contestant, level)
+
+
+def length_for(warm_up: Block, seconds: float) -> float:
+    """Seconds of a server's turns: more for a slow one, whose callers would hardly be answered once."""
+    if not len(warm_up.latencies_ms):
+        return max(seconds, UNANSWERED)
+    return max(seconds, ANSWERS * float(np.median(warm_up.latencies_ms)) / 1e3)
+
+
+def summary(contestant: Contestant, level: Level) -> Served:
+    """What the rounds say of one server."""
+    blocks = level.seen[contestant.name]
+    latencies = np.concatenate([block.latencies_ms for block in blocks])
+    return Served(
+        server=contestant.name,
+        naive=contestant.naive,
+        rows=level.rows,
+        mode="closed" if isinstance(level.arrivals, ClosedLoop) else "open",
+        level=value_of(level.arrivals),
+        throughput=tuple(block.throughput for block in blocks),
+        p50_ms=tuple(float(np.median(block.latencies_ms)) for block in blocks if len(block.latencies_ms)),
+        p99_ms=float(np.percentile(latencies, 99)) if len(latencies) >= LEAST_FOR_P99 else None,
+        cpu_ms=tuple(block.cpu_ms for block in blocks if block.cpu_ms is not None),
+        requests=len(latencies),
+        errors=sum(block.errors for block in blocks),
+        lag_p99_ms=max(block.lag_p99_ms for block in blocks),
+        saturated=sum(block.saturated for block in blocks) > len(blocks) / 2,
+    )
+
+
+def value_of(arrivals: ClosedLoop | Poisson) -> float:
+    """Callers, or requests per second."""
+    return float(arrivals.concurrency if isinstance(arrivals, ClosedLoop) else arrivals.rate)
+
+
+def capacities(served: Sequence[Served]) -> dict[str, float]:
+    """The most that each server answered, in single rows per second."""
+    peaks: dict[str, float] = {}
+    for each in served:
+        if each.rows == 1 and each.mode == "closed":
+            peaks[each.server] = max(peaks.get(each.server, 0.0), each.rate().value)
+    return peaks
+
+
+def rates(contestants: Sequence[Contestant], peaks: dict[str, float]) -> list[float]:
+    """Arrivals per second, ascending: shares of what Quadriga's slowest model can answer."""
+    slowest = min(peaks[each.name] for each in contestants if not each.naive)
+    return [round(share * slowest, 1) for share in SHARES]

@@ -1,0 +1,135 @@
+"""Sentences follow the figures: what they say turns round when the figures do."""
+
+from dataclasses import replace
+
+from studies import calls, served, study, training
+from study import findings
+from study.figures import Calls, Code, Purpose
+from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+
+KERAS = "keras on tensorflow"
+
+
+def keras_calls(way: str, small: float, large: float) -> list[Calls]:
+    """A way that takes so many ms at batch 1 and 32, where the served one takes 0.5 and 2."""
+    return [
+        calls(KERAS, way, 1, small),
+        calls(KERAS, way, 32, large),
+        calls(KERAS, SERVED, 1, 0.5),
+        calls(KERAS, SERVED, 32, 2.0),
+    ]
+
+
+def test_a_constant_cost_is_called_a_price_per_call_whose_weight_falls() -> None:
+    (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 50.5, 52.0)))
+    assert "model.predict(x) of Keras takes 101 times" in text
+    assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32 times the rows: a price per call" in text
+    assert text.endswith("its weight falls as batches grow.")
+
+
+def test_a_cost_that_grows_with_the_rows_is_not_called_constant() -> None:
+    (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 5.0, 200.0)))
+    assert "so that it grows with the rows" in text
+    assert "price per call" not in text
+    assert "weight falls" not in text
+
+
+def test_no_cost_is_explained_where_none_was_seen() -> None:
+    (text,) = findings.reasons(study(timed=keras_calls(MODEL, 0.5, 2.0)))
+    assert "adds" not in text
+
+
+def test_keras_compiled_is_only_called_as_fast_as_tensorflow_where_it_is() -> None:
+    for ms, expected in ((1.05, True), (2.0, False)):
+        timed = [
+            calls(KERAS, PREDICT_ON_BATCH, 1, ms),
+            calls("tensorflow", SIGNATURE, 1, 1.0),
+        ]
+        (text,) = findings.reasons(study(timed=timed))
+        assert ("not what it computes" in text) is expected
+
+
+def test_networks_of_different_size_are_not_passed_off_as_the_same() -> None:
+    epochs = {"tensorflow": 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
+    sizes, loop = findings.reasons(study(epochs=epochs))
+    assert "TensorFlow's has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
+    assert "Keras on PyTorch takes 4.00 times" in loop
+    assert "dispatches layer by layer" in loop
+
+
+def test_keras_on_pytorch_is_not_explained_where_it_is_not_slow() -> None:
+    epochs = {"tensorflow": 1.0, KERAS: 1.0, "keras on torch": 1.0, "pytorch": 1.0}
+    *_, loop = findings.reasons(study(epochs=epochs))
+    assert "about as fast" in loop
+    assert "dispatches" not in loop
+
+
+def test_a_naive_server_is_held_against_quadrigas_of_the_same_framework() -> None:
+    loaded = [
+        served(KERAS, 4000.0),
+        served("onnx", 9000.0),
+        served(f"{KERAS}: model.predict(x)", 20.0, naive=True),
+        served("pytorch: torch.jit.load(file)(x)", 20.0, naive=True),
+    ]
+    (text,) = findings.reasons(study(loaded=loaded))
+    assert "a naive server with Keras on TensorFlow: model.predict(x), by callers: 200 times" in text
+
+
+def test_the_fastest_is_named_only_where_that_is_shown() -> None:
+    next_one = served("tensorflow", 1000.0)
+    next_one = replace(next_one, throughput=next_one.throughput[::-1])
+    apart, level = (
+        findings.fastest([served("onnx", fastest), next_one, served("pytorch", 500.0)]) for fastest in (2000.0, 1001.0)
+    )
+    assert apart[0].startswith("1 row a request, 8 callers: ONNX answers the most, 2.00 times (")
+    assert apart[0].endswith(" as many as TensorFlow, which is next.")
+    assert level == ["1 row a request, 8 callers: no difference shown between ONNX and TensorFlow."]
+
+
+def test_who_the_generator_did_not_keep_up_with_is_not_passed_over_in_silence() -> None:
+    loaded = [served("onnx", 9000.0, saturated=True), served("tensorflow", 1000.0), served("pytorch", 1000.0)]
+    assert findings.fastest(loaded) == [
+        "1 row a request, 8 callers, without ONNX, which the generator did not keep up with: no difference shown "
+        "between TensorFlow and PyTorch."
+    ]
+
+
+def test_the_answer_tells_kinds_of_conditions_apart() -> None:
+    epochs = {"tensorflow": 1.0, KERAS: 3.0, "keras on torch": 4.0, "pytorch": 1.0}
+    loaded = [served("tensorflow", 1000.0), served("pytorch", 2000.0), served(KERAS, 1000.0)]
+    assert findings.answer(study(epochs=epochs, loaded=loaded)) == [
+        "That TensorFlow and PyTorch are about equally fast: in training, it holds in 1 of 1 condition; served by "
+        "Quadriga, it does not hold in 1 of 1 condition.",
+        "That Keras is slower than both: in training, it holds in 1 of 1 condition; served by Quadriga, it does not "
+        "hold in 1 of 1 condition.",
+    ]
+
+
+def test_the_two_that_keras_is_held_against_count_once_however_keras_is_called() -> None:
+    timed = [
+        *(calls("tensorflow", SIGNATURE, batch, 1.0) for batch in (1, 8)),
+        *(calls("pytorch", MODULE, batch, ms) for batch, ms in ((1, 1.0), (8, 2.0))),
+        *(calls(KERAS, way, batch, 5.0) for way in (PREDICT, MODEL) for batch in (1, 8)),
+    ]
+    equal, slow = findings.answer(study(timed=timed))
+    assert "it holds in 1 and does not hold in 1 of 2 conditions." in equal
+    assert "it holds in 4 of 4 conditions." in slow
+
+
+def test_nothing_is_answered_where_nothing_was_measured() -> None:
+    (text,) = findings.answer(study())
+    assert text.startswith("Nothing was measured")
+
+
+def test_code_is_listed_in_the_order_of_its_length() -> None:
+    codes = [
+        Code(network=network, purposes=(Purpose(name="model", lines=count, statements=count),))
+        for network, count in (("tensorflow", 30), ("keras", 10), ("pytorch", 20))
+    ]
+    assert findings.on_code(codes).endswith("fewest first: Keras 10, PyTorch 20, TensorFlow 30.")
+
+
+def test_the_first_epoch_is_told_apart() -> None:
+    texts = findings.on_training([training("pytorch", "", 11_000, 0.5), training("pytorch", "", 11_000, 0.5, seed=8)])
+    assert texts[0] == "PyTorch: a first epoch takes 1.00 s, 2.00 times as long as another."
+    assert texts[1] == "After all 2 trainings, between 97.5% and 97.5% of the test images are classified right."
