@@ -12,7 +12,7 @@ ARGS ?=
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz test-clients check format proto bench clean
+.PHONY: help install models serve test fuzz test-clients check format proto bench study clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ proto: install  ## Regenerate the protobuf stubs.
 
 bench: models  ## Measure: served beside bare, concurrency, instances and more. ARGS="--only onnx" runs one.
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+study: models  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
+	$(BIN)/python benchmarks/make_study.py $(ARGS)
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)
