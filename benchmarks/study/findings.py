@@ -152,7 +152,7 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
         listed = ", ".join(f"{ratio_text(times)} at batch {batch}" for batch, times in found)
         text = f"{name} takes this much of the time of {other} of the same weights: {listed}."
         if all(relation(times) is Relation.ALIKE for _, times in found):
-            text += " What is slow is the way of calling Keras, not what it computes."
+            text += " So compiled, Keras shows no such cost as other ways of calling it may have."
         yield text
 
 
@@ -171,7 +171,7 @@ def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
         beside = ratio_interval(eager, own)
         text = f"In training, {compared('Keras on PyTorch', beside, 'a loop written in PyTorch')}, with as many weights"
         if relation(beside) is Relation.SLOWER:
-            text += ": there Keras dispatches layer by layer in Python, and nothing compiles it"
+            text += ". A likely cause, not measured apart: Keras dispatches layer by layer in Python there"
         yield f"{text}."
 
 

@@ -26,7 +26,10 @@ METHOD: Final = (
     "Whatever is compared takes turns, in processes that idle meanwhile; each round goes through all in one order, and "
     "the next one in the reverse. Ratios are taken within a round, or between epochs of the same number and seed.",
     "Intervals are 95 % bootstrap intervals of the median over rounds or epochs.",
-    "Before anything is timed all answers are compared: no probability may differ by more than 0.0001.",
+    "All ways and servers must answer alike, or the study ends without a report: no probability may differ by more "
+    "than 0.0001.",
+    "Epochs of one training are not independent, and no allowance is made for the number of conditions: of many, some "
+    "come out wrong by chance. The bound of what is about equal is the study's own choice.",
     "A call's time includes making the framework's tensor of a numpy array, and an array of its answer.",
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
