@@ -154,7 +154,8 @@ class Cycle:
             "plans": sum(map(len, server._inference._plans._plans.values())),
             "templates": len(models._templates.users),
             "metrics": sum('model="' in line and 'model=""' not in line for line in metrics.splitlines()),
-            "uploads": [path.name for path in Path(tempfile.gettempdir()).rglob("*")],
+            # Unlike `Path.rglob`, this bears that files go away meanwhile.
+            "uploads": [name for _, folders, files in os.walk(tempfile.gettempdir()) for name in folders + files],
         }
 
 

@@ -1,6 +1,7 @@
 """Loading and unloading by request: what is answered, what serves meanwhile, and what the index and the health say."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,11 @@ from quadriga_proto import inference_pb2 as pb
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 FAKE = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [4]}]})
+
+
+def uploaded(root: Path) -> list[str]:
+    """The versions whose files lie under `root`; unlike `Path.rglob` it bears that files go away meanwhile."""
+    return sorted(Path(folder).name for folder, _, files in os.walk(root) if "model.fake" in files)
 
 
 class Explicit:
@@ -381,15 +387,15 @@ def test_files_and_configuration_that_come_with_a_load(explicit: Explicit) -> No
     assert rpc(explicit.channel, "ModelConfig", pb.ModelConfigRequest(name=name)).config.max_batch_size == 3
     (root,) = explicit.uploads.iterdir()
     assert root.stat().st_mode & 0o777 == 0o700
-    assert len(list(root.rglob("model.fake"))) == 1
+    assert uploaded(root) == ["7"]
     explicit.load(name, config=text("{}"), **{"file:8/model.fake": content(FAKE)})
     assert explicit.infer(name) == "8"
-    wait_for(lambda: [path.parent.name for path in root.rglob("model.fake")] == ["8"], "the replaced files to go")
+    wait_for(lambda: uploaded(root) == ["8"], "the replaced files to go")
     bad = load_request(name, config=text("{}"), **{"file:9/model.fake": content("{}")})
     assert error_of(explicit.channel, "RepositoryModelLoad", bad)[0] == "INVALID_ARGUMENT"
     assert explicit.infer(name) == "8"
     explicit.unload(name)
-    wait_for(lambda: not list(root.rglob("model.fake")), "the unloaded model's files to go")
+    wait_for(lambda: not uploaded(root), "the unloaded model's files to go")
     assert (name, "8", "UNAVAILABLE", "unloaded") in explicit.index()
     missing = load_request("never", config=text("{}"), **{"file:9/weights": content("{}")})
     assert error_of(explicit.channel, "RepositoryModelLoad", missing)[0] == "INVALID_ARGUMENT"
