@@ -135,15 +135,15 @@ def _requests() -> list[Panel]:
 
 def _batches() -> list[Panel]:
     def per_server(name: str, legend: str) -> Query:
-        return Query(exported(name), f"{legend} {WHO}, {{{{instance}}}}")
+        return Query(exported(name), f"{legend}{WHO}, {{{{instance}}}}")
 
     return [
         series(
             "Queue",
             "Requests that wait for a worker, and how many may.",
             units.NoUnit,
-            per_server("queue_depth", "waiting:"),
-            per_server("queue_limit", "limit:"),
+            per_server("queue_depth", "waiting: "),
+            per_server("queue_limit", "limit: "),
             width=QUARTER,
         ),
         series(
