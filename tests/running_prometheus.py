@@ -1,4 +1,4 @@
-"""A real Prometheus with the committed configuration and rules, which scrapes a server every second, for system tests."""
+"""A real Prometheus with the committed configuration and rules that scrapes a server every second, for system tests."""
 
 import json
 import math

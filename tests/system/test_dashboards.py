@@ -76,7 +76,7 @@ def server(
 def prometheus(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPrometheus]:
     """Has scraped the server once."""
     with RunningPrometheus(str(installed()), tmp_path_factory.mktemp("prometheus"), server.http) as running:
-        scraped = "count(quadriga_model_ready) == 4"
+        scraped = f"count(quadriga_model_ready) == {len(BACKENDS)}"
         wait_for(lambda: running.query(scraped), "the first scrape", ANSWER_SECONDS)
         yield running
 
