@@ -95,10 +95,10 @@ def test_every_query_of_every_panel_has_an_answer(server: RunningServer, prometh
         images = {model: images_of(channel, model) for model in BACKENDS}
 
         def all_answered() -> bool:
+            open_ones[:] = [each for each in open_ones if not is_answered(prometheus, each)]
             for model, array in images.items():
                 rpc(channel, "ModelInfer", infer_request(model, **array), timeout=ANSWER_SECONDS)
                 error_of(channel, "ModelInfer", infer_request(model, nothing=np.zeros(1, np.float32)))
-            open_ones[:] = [each for each in open_ones if not is_answered(prometheus, each)]
             return not open_ones
 
         try:
