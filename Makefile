@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): all four frameworks, a few minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable ".[zoo,mlperf]" --group dev
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --editable ".[zoo,mlperf,otel,nvml]" --group dev
 	@touch $@
 
 models: install  ## Train and export the demo models into models/repository, only what is missing.

@@ -9,7 +9,7 @@ import numpy as np
 from quadriga.counters import ModelCounters
 from quadriga.errors import RequestError
 from quadriga.queue_policy import BatchPolicy
-from quadriga.requests import Batch, Output, Request, Timings
+from quadriga.requests import Batch, Course, Output, Request
 from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec, TensorSpec
 from quadriga.workers.messages import BatchDone, Region
@@ -102,7 +102,7 @@ class Caller:
         self.outputs: list[tuple[tuple[int, ...], bytes]] | None = None
         self.error: RequestError | None = None
 
-    def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+    def answer(self, outputs: Sequence[Output], course: Course) -> None:
         assert self.open
         self.outputs = [(output.shape, output.raw.tobytes()) for output in outputs]
 

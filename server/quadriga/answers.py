@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quadriga.counters import ModelCounters, Phases
 from quadriga.errors import InferenceFailed, InvalidInput, RequestError
-from quadriga.requests import Batch, Output, Request, Timings
+from quadriga.requests import Batch, Course, Output, Request
 from quadriga.scatter import split_outputs
 from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
@@ -51,7 +51,7 @@ class Answers:
             if request.abandoned:
                 self.fail([request], request.why_nobody_waits(self._name, "ran"))
             else:
-                self._answer(request, outputs, batch.popped_ns, phases, done.finished_ns)
+                self._answer(request, outputs, batch, phases, done.finished_ns)
 
     def fail_batch(self, batch: Batch, error: RequestError) -> None:
         """Fails the requests of a batch."""
@@ -74,12 +74,10 @@ class Answers:
             self.fail([request], request.why_nobody_waits(self._name, "waited in the queue"))
 
     def _answer(
-        self, request: Request, outputs: Sequence[Output], popped_ns: int, phases: Phases, finished_ns: int
+        self, request: Request, outputs: Sequence[Output], batch: Batch, phases: Phases, finished_ns: int
     ) -> None:
-        queue_ns = popped_ns - request.arrived_ns + phases.waiting_ns
-        total_ns = time.monotonic_ns() - request.arrived_ns
         try:
-            request.caller.answer(outputs, Timings(queue_ns, phases.assembly_ns, phases.compute_ns, total_ns))
+            request.caller.answer(outputs, Course(request.arrived_ns, batch.popped_ns, batch.rows, phases))
         except RequestError as error:  # the response cannot be what was asked for
             self.fail([request], error)
             return
@@ -87,6 +85,7 @@ class Answers:
             # One response that cannot be encoded must not take its batch along.
             self.fail([request], self._unencodable(sum(len(output.raw) for output in outputs)))
             return
+        queue_ns = batch.popped_ns - request.arrived_ns + phases.waiting_ns
         self._counters.count_answer(request.rows, queue_ns, phases, time.monotonic_ns() - finished_ns)
 
     def _unencodable(self, size: int) -> RequestError:

@@ -32,6 +32,8 @@ ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "native", "grpcio"]
 Templates = Literal["on", "off"]
 LogFormat = Literal["console", "json"]
+#: How traces are sent; "auto" is what OpenTelemetry's own variables say, else gRPC.
+TraceProtocol = Literal["auto", "grpc", "http"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 #: Rpcs that are opened or closed together; `access` has which is which.
 Group = Literal["health", "inference", "metadata", "model-control"]
@@ -56,6 +58,10 @@ class ServerConfig:
         allow_client_shm: Whether clients may register shared memory, from which tensors are read and written.
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
+        trace_sample: The part of the requests that is traced, 0 to 1, where callers do not say whether they trace;
+            None: none at all.
+        trace_endpoint: URL of the OTLP receiver that traces are sent to; empty: OpenTelemetry's own variables say it.
+        trace_protocol: How.
         drain_seconds: How long the requests in hand may take when the server stops.
         tls_certificate: PEM file of the gRPC port's certificate, and those it was signed with; None: no TLS.
         tls_key: PEM file of the key that belongs to it.
@@ -89,6 +95,9 @@ class ServerConfig:
     allow_client_shm: bool = False
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
+    trace_sample: float | None = None
+    trace_endpoint: str = ""
+    trace_protocol: TraceProtocol = "auto"
     drain_seconds: float = DEFAULT_DRAIN_SECONDS
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -124,6 +133,7 @@ class ServerConfig:
         if self.load_models and self.model_control != "explicit":
             names = ", ".join(self.load_models)
             raise ConfigError(f"load_models names {names}, but model_control is {self.model_control!r}, not 'explicit'")
+        self._check_tracing()
         self._check_access()
         self._check_limits()
         self._check_paths()
@@ -149,6 +159,19 @@ class ServerConfig:
             "max_connection_age_seconds": self.max_connection_age_seconds > 0,
         }
         return next((setting for setting, in_force in grpcio_alone.items() if in_force), "")
+
+    def _check_tracing(self) -> None:
+        check_choice("trace_protocol", self.trace_protocol, get_args(TraceProtocol))
+        if self.trace_sample is not None and not 0 <= self.trace_sample <= 1:
+            raise ConfigError(f"trace_sample is {self.trace_sample:g}; expected a part of all requests, 0 to 1")
+        if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"trace_endpoint is {self.trace_endpoint!r}; expected a URL such as http://collector:4317, "
+                "also for gRPC"
+            )
+        if self.trace_sample is None and (self.trace_endpoint or self.trace_protocol != "auto"):
+            given = "trace_endpoint" if self.trace_endpoint else "trace_protocol"
+            raise ConfigError(f"{given} is given without trace_sample; nothing would be traced")
 
     def _check_access(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 from quadriga.batching import is_dead
+from quadriga.counters import Phases
 from quadriga.errors import Cancelled, DeadlineExceeded, RequestError
 
 
@@ -36,6 +37,28 @@ class Timings(NamedTuple):
     total_ns: int
 
 
+class Course(NamedTuple):
+    """How an answered request came to its outputs; instants are of the monotonic clock.
+
+    Attributes:
+        arrived_ns: When it came.
+        popped_ns: When its batch left the queue.
+        batch_rows: Of its batch.
+        phases: Where its batch's time went from then on.
+    """
+
+    arrived_ns: int
+    popped_ns: int
+    batch_rows: int
+    phases: Phases
+
+    def timings(self) -> Timings:
+        """The same as a response tells it, now."""
+        phases = self.phases
+        queue_ns = self.popped_ns - self.arrived_ns + phases.waiting_ns
+        return Timings(queue_ns, phases.assembly_ns, phases.compute_ns, time.monotonic_ns() - self.arrived_ns)
+
+
 class Caller(Protocol):
     """Who waits for a request's answer; exactly one of the two methods is called, once."""
 
@@ -43,7 +66,7 @@ class Caller(Protocol):
     def cancelled(self) -> bool:
         """Whether nobody waits any more."""
 
-    def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+    def answer(self, outputs: Sequence[Output], course: Course) -> None:
         """Takes the outputs, in the order of the model's contract."""
 
     def fail(self, error: RequestError) -> None:

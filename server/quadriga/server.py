@@ -2,7 +2,7 @@
 
 Start:     addresses are taken -> gRPC and HTTP answer (not ready) -> models load side by side -> ready
 Shutdown:  not ready -> no new calls -> requests in hand end, within the drain time -> workers end, and the shared
-           memory with them -> the HTTP port closes
+           memory with them -> the last traces are sent -> the HTTP port closes
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from quadriga.repository_service import RepositoryService
 from quadriga.service import InferenceService
 from quadriga.settings_service import SettingsService
 from quadriga.streaming import InferStream
+from quadriga.tracing import make_tracing
 from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
 from quadriga.workers.templates import Templates
@@ -61,7 +62,7 @@ class Server:
         """Builds the parts; nothing listens and nothing is loaded yet.
 
         Raises:
-            ConfigError: A repository or model file cannot be used, or a file of tokens or TLS.
+            ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, or traces cannot be sent.
         """
         self.config = config
         self._found = find_models(config)
@@ -70,17 +71,20 @@ class Server:
         self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
-        inference = self._inference = InferenceService(self.models, memory)
+        tracing = self._tracing = make_tracing(config)
+        inference = self._inference = InferenceService(self.models, memory, tracing.caller)
         explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
         self._repository = RepositoryService(config, self.models, explicit)
         handlers = {
-            "ModelInfer": inference.infer,
+            "ModelInfer": tracing.handler(f"{SERVICE}/ModelInfer", inference.infer),
             **ControlService(self.models, self.is_ready, extensions(config)).handlers(),
             **self._repository.handlers(),
             **MemoryService(memory).handlers(),
             **SettingsService(self.models, config.log_format, config.log_level).handlers(),
         }
-        streams = {"ModelStreamInfer": partial(InferStream, inference.infer)}
+        streams = {
+            "ModelStreamInfer": partial(InferStream, tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer))
+        }
         guard = make_guard(config, inference.refused)
         services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
         self._transport = make_transport(config, services)
@@ -134,6 +138,7 @@ class Server:
 
     async def _shut_down(self, stops: "asyncio.Queue[signal.Signals]") -> None:
         log.info("stopping: requests in hand have up to %.0f s", self.config.drain_seconds)
+        give_up = asyncio.get_running_loop().time() + self.config.drain_seconds
         self._ready = False
         self._health.drain()
         self.models.draining = True
@@ -144,10 +149,12 @@ class Server:
         if not drain.done():
             log.warning("stopping at once: requests in hand are given up")
             await self._transport.stop(0)
+            give_up = 0.0
         hurry.cancel()
         await drain
         await self._repository.close()
         await self.models.close()
+        await self._tracing.close(give_up - asyncio.get_running_loop().time())
         log.info("stopped")
 
     def _on_change(self, version: ModelVersion) -> None:

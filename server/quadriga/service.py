@@ -5,7 +5,7 @@ This is the hot path's outer ring. It translates; validation, scheduling and com
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from quadriga.client_memory import ClientMemory
@@ -17,7 +17,7 @@ from quadriga.parameters import Parameters, read_parameters
 from quadriga.plans import Plan, PlanMemory
 from quadriga.registry import ModelRegistry
 from quadriga.requested_outputs import RequestedOutputs
-from quadriga.requests import Output, Request, Timings
+from quadriga.requests import Caller, Course, Output, Request
 from quadriga.transports import Call
 from quadriga.unary import fail, parse
 from quadriga.units import MICROSECOND_NS
@@ -34,10 +34,19 @@ class InferenceService:
             guard counts here what it turns away.
     """
 
-    def __init__(self, models: ModelRegistry, memory: ClientMemory | None = None) -> None:
-        """Serves the registry's models; `memory` is what clients share, None where they may not."""
+    def __init__(
+        self, models: ModelRegistry, memory: ClientMemory | None = None, caller: "MakeCaller | None" = None
+    ) -> None:
+        """Serves the registry's models.
+
+        Args:
+            models: What there is.
+            memory: What clients share; None where they may not.
+            caller: Makes who waits for an admitted request; None: `InferCaller`.
+        """
         self._models = models
         self._memory = memory
+        self._caller: MakeCaller = caller or InferCaller
         self._plans = PlanMemory()
         self.refused = ModelCounters().refused
 
@@ -91,7 +100,7 @@ class InferenceService:
         expires_ns = call.expires_ns
         if plan.parameters.timeout_us:
             expires_ns = earliest(expires_ns, arrived_ns + plan.parameters.timeout_us * MICROSECOND_NS)
-        caller = InferCaller(call, plan)
+        caller = self._caller(call, plan)
         request = Request(caller, data, plan.shapes, plan.key, plan.rows, arrived_ns, expires_ns)
         plan.model.scheduler.submit(request, plan.parameters.priority)
 
@@ -118,15 +127,19 @@ class InferCaller:
         """Whether the caller has gone."""
         return self._call.cancelled
 
-    def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+    def answer(self, outputs: Sequence[Output], course: Course) -> None:
         """Responds with the outputs that were asked for."""
         plan = self._plan
-        told = timings if plan.parameters.with_timings else None
+        told = course.timings() if plan.parameters.with_timings else None
         self._call.respond(plan.encoder.encode(plan.id, plan.outputs, outputs, told))
 
     def fail(self, error: RequestError) -> None:
         """Ends the call with the error's status."""
         fail(self._call, error)
+
+
+#: Makes the caller of an admitted request, from its call and what it asks for.
+MakeCaller = Callable[[Call, Plan], Caller]
 
 
 def _delivering(model: ModelVersion, outputs: RequestedOutputs) -> DeliveringEncoder:

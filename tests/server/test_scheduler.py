@@ -12,7 +12,7 @@ from scheduler_harness import Caller, FakeWorker, make, submit
 
 from quadriga.errors import InvalidInput, ModelNotReady, Overloaded
 from quadriga.queue_policy import QueuePolicy
-from quadriga.requests import Batch, Output, Request, Timings
+from quadriga.requests import Batch, Course, Output, Request
 
 
 @in_a_loop
@@ -260,7 +260,7 @@ def test_outputs_that_break_the_contract_fail_the_batch(outputs: list[np.ndarray
 @in_a_loop
 async def test_a_response_that_cannot_be_encoded_fails_alone() -> None:
     class Unencodable(Caller):
-        def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+        def answer(self, outputs: Sequence[Output], course: Course) -> None:
             raise ValueError("too large")
 
     scheduler = make()
@@ -280,7 +280,7 @@ async def test_a_response_that_cannot_be_encoded_fails_alone() -> None:
 @in_a_loop
 async def test_a_response_that_cannot_be_what_was_asked_for_fails_with_the_reason() -> None:
     class Unsuitable(Caller):
-        def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+        def answer(self, outputs: Sequence[Output], course: Course) -> None:
             raise InvalidInput("no such classes")
 
     scheduler = make()

@@ -9,7 +9,7 @@ from fake_time import in_a_loop, turn
 from scheduler_harness import Caller, FakeWorker, make
 
 from quadriga.errors import RegionUnusable
-from quadriga.requests import Output, Request, Timings
+from quadriga.requests import Course, Output, Request
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_response_that_cannot_be_delivered_tells_why(
     monkeypatch.setattr("quadriga.answers.MAX_MESSAGE_BYTES", limit)
 
     class Undeliverable(Caller):
-        def answer(self, outputs: Sequence[Output], timings: Timings) -> None:
+        def answer(self, outputs: Sequence[Output], course: Course) -> None:
             raise error("it does not fit")
 
     @in_a_loop

@@ -27,6 +27,9 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--allow-client-shm": ("allow_client_shm", "1", True),
     "--log-format": ("log_format", "json", "json"),
     "--log-level": ("log_level", "debug", "debug"),
+    "--trace-sample": ("trace_sample", "0.01", 0.01),
+    "--trace-endpoint": ("trace_endpoint", "http://collector:4318", "http://collector:4318"),
+    "--trace-protocol": ("trace_protocol", "http", "http"),
     "--drain-seconds": ("drain_seconds", "2.5", 2.5),
     "--tls-certificate": ("tls_certificate", "chain.pem", Path("chain.pem")),
     "--tls-key": ("tls_key", "key.pem", Path("key.pem")),
@@ -96,6 +99,8 @@ def test_a_variable_is_a_flag(configs: list[ServerConfig], option: str) -> None:
         env["QUADRIGA_MODEL_CONTROL"] = "explicit"
     if option.startswith("--tls"):
         env |= {variable(other): OPTIONS[other][1] for other in ("--tls-certificate", "--tls-key")}
+    if option.startswith("--trace"):
+        env[variable("--trace-sample")] = OPTIONS["--trace-sample"][1]
     invoke("--repository", "one")
     invoke(env=env)
     default, set_by_variable = configs

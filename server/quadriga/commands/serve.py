@@ -10,7 +10,16 @@ import click
 
 from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
-from quadriga.config import GROUPS, LogFormat, LogLevel, ModelControl, ServerConfig, Templates, Transport
+from quadriga.config import (
+    GROUPS,
+    LogFormat,
+    LogLevel,
+    ModelControl,
+    ServerConfig,
+    Templates,
+    TraceProtocol,
+    Transport,
+)
 from quadriga.errors import ConfigError
 from quadriga.logs import configure_logging
 from quadriga.model_version import ModelVersion
@@ -61,6 +70,18 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option(
     "--log-level", type=click.Choice(get_args(LogLevel)), default=_DEFAULTS["log_level"],
     help="The least grave lines to show; debug shows what frameworks print in workers.",
+)  # fmt: skip
+@click.option(
+    "--trace-sample", type=float, default=_DEFAULTS["trace_sample"], show_default="none at all",
+    help="The part of the requests to trace, 0 to 1, where callers do not say whether; needs quadriga[otel].",
+)  # fmt: skip
+@click.option(
+    "--trace-endpoint", default=_DEFAULTS["trace_endpoint"],
+    help="URL of the OTLP receiver. Without it: OpenTelemetry's variables, else localhost.",
+)  # fmt: skip
+@click.option(
+    "--trace-protocol", type=click.Choice(get_args(TraceProtocol)), default=_DEFAULTS["trace_protocol"],
+    help="How to send traces; auto is what OpenTelemetry's variables say, else gRPC.",
 )  # fmt: skip
 @click.option(
     "--drain-seconds", type=float, default=_DEFAULTS["drain_seconds"], help="For requests in hand at the stop."
