@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import fake_nvml
 import yaml
 
+from quadriga.gpu_figures import read_gpus
 from quadriga.metrics import make_registry
 from quadriga.registry import ModelRegistry
 from quadriga.service import InferenceService
@@ -18,8 +20,8 @@ _NAME: Final = re.compile(r"\bquadriga[a-zA-Z0-9_:]*|\bup\b|\bALERTS\b")
 
 
 def exported_names() -> set[str]:
-    """Of every sample that a server may export."""
-    registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()))
+    """Of every sample that a server may export, on a machine with a GPU."""
+    registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()), gpus=read_gpus(fake_nvml))
     return {family.name + suffix for family in registry.collect() for suffix in _SUFFIXES[family.type]}
 
 

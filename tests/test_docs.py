@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import click
+import fake_nvml
 import pytest
 
 from quadriga.access import group_of
@@ -12,6 +13,7 @@ from quadriga.commands.serve import serve
 from quadriga.commands.status import status
 from quadriga.config import GROUPS
 from quadriga.config_file import load_model_config
+from quadriga.gpu_figures import read_gpus
 from quadriga.metrics import HISTOGRAMS, make_registry
 from quadriga.registry import ModelRegistry
 from quadriga.server import SERVICE
@@ -85,7 +87,7 @@ def test_the_readmes_metric_is_exported() -> None:
 
 def test_the_readme_lists_every_metric() -> None:
     listed = set(re.findall(r"`(quadriga_[a-z_]+)`", README))
-    registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()))
+    registry = make_registry(ModelRegistry(), InferenceService(ModelRegistry()), gpus=read_gpus(fake_nvml))
     exported = {metric.name + "_total" * (metric.type == "counter") for metric in registry.collect()}
     assert listed - {"quadriga_timings"} == exported
 

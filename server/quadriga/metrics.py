@@ -5,7 +5,7 @@ of prometheus_client's locks.
 """
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import psutil
@@ -15,6 +15,8 @@ from prometheus_client.registry import Collector
 
 from quadriga import __version__
 from quadriga.counters import Histogram, ModelCounters
+from quadriga.gpu_figures import GpuFigures
+from quadriga.gpu_metrics import gpu_metrics
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import InferenceService
@@ -68,13 +70,16 @@ HISTOGRAMS: Final = (
 
 
 class ModelCollector(Collector):
-    """Exports the counters of every loaded version, and the state of the workers."""
+    """Exports the counters of every loaded version, the state of the workers, and the GPUs."""
 
-    def __init__(self, models: ModelRegistry, service: InferenceService, model: str = "") -> None:
-        """Reads from the registry: every model, or `model` alone."""
+    def __init__(
+        self, models: ModelRegistry, service: InferenceService, model: str = "", gpus: Sequence[GpuFigures] = ()
+    ) -> None:
+        """Reads from the registry: every model, or `model` alone; of the GPUs it exports what it is given."""
         self._models = models
         self._service = service
         self._model = model
+        self._gpus = gpus
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as of now."""
@@ -85,6 +90,7 @@ class ModelCollector(Collector):
             yield _histogram(histogram, loaded)
         yield from _states(versions)
         yield from _workers(loaded)
+        yield from gpu_metrics(self._gpus, loaded, MODEL_LABELS, _labels)
         yield _build_info()
 
     def _requests(self, versions: list[ModelVersion]) -> Iterator[Metric]:
@@ -108,10 +114,12 @@ class ModelCollector(Collector):
         yield rows
 
 
-def make_registry(models: ModelRegistry, service: InferenceService, model: str = "") -> CollectorRegistry:
-    """A registry with every metric of this server, of every model or of `model` alone."""
+def make_registry(
+    models: ModelRegistry, service: InferenceService, model: str = "", gpus: Sequence[GpuFigures] = ()
+) -> CollectorRegistry:
+    """A registry with every metric of this server and of `gpus`, of every model or of `model` alone."""
     registry = CollectorRegistry()
-    registry.register(ModelCollector(models, service, model))
+    registry.register(ModelCollector(models, service, model, gpus))
     return registry
 
 

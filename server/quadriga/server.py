@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from prometheus_client import CollectorRegistry
+
 from quadriga.access import make_guard
 from quadriga.addresses import is_loopback, join_address
 from quadriga.client_memory import ClientMemory
@@ -20,6 +22,7 @@ from quadriga.config import ServerConfig
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
 from quadriga.explicit import ExplicitControl
+from quadriga.gpu_figures import Gpus
 from quadriga.health import SERVER, Health
 from quadriga.memory_service import MemoryService
 from quadriga.metrics import make_registry
@@ -88,7 +91,8 @@ class Server:
         guard = make_guard(config, inference.refused)
         services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
         self._transport = make_transport(config, services)
-        self._web = WebServer(partial(make_registry, self.models, inference), self.is_ready)
+        self._gpus = Gpus()
+        self._web = WebServer(self._metrics, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether everything that can load has loaded, and the server is not stopping."""
@@ -126,6 +130,10 @@ class Server:
         await web
         if not work.cancelled():
             work.result()
+
+    async def _metrics(self, model: str) -> CollectorRegistry:
+        await self._gpus.look()
+        return make_registry(self.models, self._inference, model, self._gpus.figures)
 
     async def _load_and_poll(self, announce: Callable[["Server", Addresses], None], addresses: Addresses) -> None:
         await self.models.load(self._found)

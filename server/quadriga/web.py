@@ -6,7 +6,7 @@ models that takes tens of milliseconds in which no request is answered, which no
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import uvicorn
@@ -26,7 +26,7 @@ END_SECONDS: Final = 2
 class WebServer:
     """uvicorn inside the server's own loop, without its signal handling."""
 
-    def __init__(self, registry: Callable[[str], CollectorRegistry], ready: Callable[[], bool]) -> None:
+    def __init__(self, registry: Callable[[str], Awaitable[CollectorRegistry]], ready: Callable[[], bool]) -> None:
         """Serves metrics, `registry` of a model's name or of "" for all; `ready` says whether the server is."""
         self._registry = registry
         self._ready = ready
@@ -73,7 +73,7 @@ class WebServer:
 
     async def _metrics(self, request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        registry = self._registry(request.query_params.get("model", ""))
+        registry = await self._registry(request.query_params.get("model", ""))
         return Response(encode(registry), media_type=content_type)
 
     async def _live(self, request: Request) -> Response:

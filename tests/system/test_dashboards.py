@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import fake_nvml
 import grpc
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def server(
     repository = tmp_path_factory.mktemp("repository")
     for model in BACKENDS:
         (repository / model).symlink_to(demo_repository / model)
-    return start("--repository", str(repository))
+    # GPUs that are not there, so that no panel of theirs can be dead either.
+    return start("--repository", str(repository), env=fake_nvml.environment(tmp_path_factory.mktemp("nvml")))
 
 
 @pytest.fixture(scope="module")

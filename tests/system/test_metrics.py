@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import fake_nvml
 import grpc
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ class Promise(NamedTuple):
     labels: frozenset[str]
 
 
+GPU = frozenset({"gpu", "uuid", "name"})
 #: All there are; a new metric is to be added here, and to the documentation.
 PROMISED = {
     "quadriga_requests": Promise("counter", MODEL | {"outcome", "code", "reason"}),
@@ -51,6 +53,12 @@ PROMISED = {
     "quadriga_server_resident_memory_bytes": Promise("gauge", frozenset()),
     "quadriga_server_cpu_seconds": Promise("counter", frozenset()),
     "quadriga_build_info": Promise("gauge", frozenset({"version", "python"})),
+    "quadriga_gpu_utilization_ratio": Promise("gauge", GPU),
+    "quadriga_gpu_memory_used_bytes": Promise("gauge", GPU),
+    "quadriga_gpu_memory_total_bytes": Promise("gauge", GPU),
+    "quadriga_gpu_power_watts": Promise("gauge", GPU),
+    "quadriga_gpu_energy_joules": Promise("counter", GPU),
+    "quadriga_worker_gpu_memory_bytes": Promise("gauge", MODEL | {"worker"} | GPU),
 }
 HISTOGRAMS = [name for name, promise in PROMISED.items() if promise.type == "histogram"]
 
@@ -59,8 +67,11 @@ Families = dict[str, tuple[str, list[Sample]]]
 
 
 @pytest.fixture(scope="module")
-def server(start: Callable[..., RunningServer], repository: Path) -> RunningServer:
-    return start("--repository", str(repository))
+def server(
+    start: Callable[..., RunningServer], repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RunningServer:
+    """With GPUs, as far as it can tell."""
+    return start("--repository", str(repository), env=fake_nvml.environment(tmp_path_factory.mktemp("nvml")))
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +163,12 @@ def test_states_and_processes_are_told(families: Families) -> None:
         (value,) = values(families, name)
         assert value > 0, name
     assert values(families, "quadriga_build_info", version=__version__) == [1]
+
+
+def test_a_worker_is_seen_on_its_gpu(families: Families) -> None:
+    (sample,) = families["quadriga_worker_gpu_memory_bytes"][1]
+    (worker,) = families["quadriga_worker_resident_memory_bytes"][1]
+    assert sample.labels == {**worker.labels, "gpu": "0", "uuid": fake_nvml.UUIDS[0], "name": fake_nvml.NAMES[0]}
+    assert sample.value == fake_nvml.USED
+    assert values(families, "quadriga_gpu_energy_joules_total", gpu="0") == [1234.567]
+    assert values(families, "quadriga_gpu_energy_joules_total", gpu="1") == []

@@ -30,6 +30,7 @@ def build() -> dashboard.Dashboard:
             ("Requests", _requests()),
             ("Processes", _processes()),
             ("Workers by model", _workers()),
+            ("GPUs", _gpus()),
         ],
     )
 
@@ -144,5 +145,46 @@ def _workers() -> list[Panel]:
             "Workers started to replace dead ones.",
             units.NoUnit,
             Query(f"{BY_MODEL} ({exported('worker_restarts_total')})", MODEL),
+        ),
+    ]
+
+
+def _gpus() -> list[Panel]:
+    """Empty where a server sees no GPU."""
+    gpu = f"{WHO}, GPU {{{{gpu}}}}: {{{{name}}}}"
+    worker = f"{MODEL} on GPU {{{{gpu}}}}"
+    memory = f"sum by (model, version, backend, gpu, instance) ({exported('worker_gpu_memory_bytes')})"
+    energy = exported("gpu_energy_joules_total")
+    return [
+        series(
+            "Utilisation by GPU",
+            "The part of the time in which a kernel ran, of whatever process, however little it filled the GPU.",
+            units.PercentUnit,
+            Query(exported("gpu_utilization_ratio"), gpu),
+            width=HALF,
+            top=1,
+        ),
+        series(
+            "Memory by GPU",
+            "In use by whatever process, and how much there is.",
+            units.BytesIEC,
+            Query(exported("gpu_memory_used_bytes"), gpu),
+            Query(f"max({exported('gpu_memory_total_bytes')})", "the largest GPU's"),
+            width=HALF,
+            dashed="the largest GPU's",
+        ),
+        series(
+            "Memory of workers by GPU",
+            "Who uses which GPU. Workers are missing where the driver tells other process ids than the server sees.",
+            units.BytesIEC,
+            Query(memory, worker),
+            stacked=True,
+        ),
+        series("Power by GPU", "Drawn now.", units.Watt, Query(exported("gpu_power_watts"), gpu)),
+        series(
+            "Energy by GPU",
+            "The mean power by the GPU's own count of joules, which misses no peak between two scrapes.",
+            units.Watt,
+            Query(f"rate({energy}[$__rate_interval])", gpu),
         ),
     ]
