@@ -13,11 +13,14 @@ from quadriga.commands.serve import serve
 from quadriga.commands.status import status
 from quadriga.config import GROUPS
 from quadriga.config_file import load_model_config
+from quadriga.counters import Phases
 from quadriga.gpu_figures import read_gpus
 from quadriga.metrics import HISTOGRAMS, make_registry
 from quadriga.registry import ModelRegistry
+from quadriga.requests import Course
 from quadriga.server import SERVICE
 from quadriga.service import InferenceService
+from quadriga.spans import phases
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +100,15 @@ def test_the_page_on_security_names_flags_and_groups_that_exist() -> None:
     client_flags = {option.opts[0] for option in status.params if isinstance(option, click.Option)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= {*options(), *client_flags}
     assert set(re.findall(r"^\| `([a-z][a-z-]+)` \|", page, re.MULTILINE)) == set(GROUPS)
+
+
+def test_the_page_on_tracing_has_the_flags_and_the_spans() -> None:
+    page = (ROOT / "docs" / "tracing.md").read_text()
+    ours = {"--trace-sample", "--trace-endpoint", "--trace-protocol"}
+    assert ours <= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= options().keys()
+    course = Course(0, 0, 1, Phases(0, 0, 0, 0))
+    names = re.findall(r"^[├└]─ ((?:\w+ )*\w+) ", page, re.MULTILINE)
+    assert names == [name for name, _, _ in phases(course, 0)]
 
 
 def test_the_page_on_load_tests_names_flags_that_exist() -> None:

@@ -83,7 +83,9 @@ class Server:
             **ControlService(self.models, self.is_ready, extensions(config)).handlers(),
             **self._repository.handlers(),
             **MemoryService(memory).handlers(),
-            **SettingsService(self.models, config.log_format, config.log_level).handlers(),
+            **SettingsService(
+                self.models, config.log_format, config.log_level, trace_sample=config.trace_sample
+            ).handlers(),
         }
         streams = {
             "ModelStreamInfer": partial(InferStream, tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer))

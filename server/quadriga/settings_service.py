@@ -1,4 +1,4 @@
-"""The rpcs LogSettings and TraceSetting: what the log shows, and tracing, which is off. Server process."""
+"""The rpcs LogSettings and TraceSetting: what the log shows, and whether requests are traced. Server process."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -46,12 +46,14 @@ class SettingsService:
         log_format: LogFormat,
         log_level: LogLevel,
         switch: Callable[[LogFormat, LogSwitches], None] = switch_logging,
+        trace_sample: float | None = None,
     ) -> None:
-        """Starts from the log's settings at the start; `switch` puts others in force."""
+        """Starts from the settings at the start; `switch` puts others of the log's in force."""
         self._models = models
         self._log_format = log_format
         self._switches = switches_of(log_level)._replace(iso_times=log_format == "json")
         self._switch = switch
+        self._tracing = _tracing(trace_sample)
 
     def handlers(self) -> Mapping[str, Handler]:
         """The rpcs by method name."""
@@ -79,17 +81,19 @@ class SettingsService:
         Raises:
             InvalidInput: A setting that is not known.
             ModelNotFound: The request names a model that is not known.
-            Unsupported: A change, which only tracing could honour.
+            Unsupported: A change, since tracing is settled at the start.
         """
         if request.model_name:
             self._models.find(request.model_name, "")
         for key, setting in request.settings.items():
-            if key not in _TRACING_OFF:
-                raise InvalidInput(f"trace setting {shown(key)} is not known; there is: {', '.join(_TRACING_OFF)}")
-            if setting.value and list(setting.value) != _TRACING_OFF[key]:
-                raise Unsupported(f"trace setting {key!r} is {_TRACING_OFF[key]} and stays so: tracing is not served")
+            if key not in self._tracing:
+                raise InvalidInput(f"trace setting {shown(key)} is not known; there is: {', '.join(self._tracing)}")
+            if setting.value and list(setting.value) != self._tracing[key]:
+                raise Unsupported(
+                    f"trace setting {key!r} is {self._tracing[key]} and stays so: the flag --trace-sample decides"
+                )
         response = pb.TraceSettingResponse()
-        for key, value in _TRACING_OFF.items():
+        for key, value in self._tracing.items():
             response.settings[key].value.extend(value)
         return response
 
@@ -113,6 +117,13 @@ class SettingsService:
             setattr(settings[key], _KINDS[key], getattr(self._switches, field))
         settings["log_format"].string_param = _TIME_FORMATS[self._switches.iso_times]
         return response
+
+
+def _tracing(sample: float | None) -> Mapping[str, list[str]]:
+    """Triton's settings of tracing; its rate is one of so many requests, and 0 those of callers that trace alone."""
+    if sample is None:
+        return _TRACING_OFF
+    return {**_TRACING_OFF, "trace_level": ["TIMESTAMPS"], "trace_rate": [str(round(1 / sample) if sample else 0)]}
 
 
 def _value(key: str, setting: pb.LogSettingsRequest.SettingValue) -> Any:  # noqa: ANN401 - of the setting's own type

@@ -15,10 +15,12 @@ from quadriga_proto import inference_pb2 as pb
 class Log:
     """A settings service, and what it had put in force."""
 
-    def __init__(self, log_format: LogFormat = "console", level: LogLevel = "info") -> None:
+    def __init__(
+        self, log_format: LogFormat = "console", level: LogLevel = "info", trace_sample: float | None = None
+    ) -> None:
         self.switched: list[LogSwitches] = []
         self.service = SettingsService(
-            ModelRegistry(), log_format, level, lambda _, switches: self.switched.append(switches)
+            ModelRegistry(), log_format, level, lambda _, switches: self.switched.append(switches), trace_sample
         )
 
     def set(self, **values: Any) -> dict[str, Any]:
@@ -113,3 +115,12 @@ def test_tracing_is_not_switched_on_and_not_configured() -> None:
         log.trace(trace_colour=["red"])
     with pytest.raises(ModelNotFound, match="nobody"):
         log.trace("nobody")
+
+
+@pytest.mark.parametrize(("sample", "rate"), [(1.0, "1"), (0.01, "100"), (0.0, "0")])
+def test_a_server_that_traces_says_so(sample: float, rate: str) -> None:
+    log = Log(trace_sample=sample)
+    settings = log.trace()
+    assert (settings["trace_level"], settings["trace_rate"]) == (["TIMESTAMPS"], [rate])
+    with pytest.raises(Unsupported, match="the flag --trace-sample decides"):
+        log.trace(trace_level=["OFF"])
