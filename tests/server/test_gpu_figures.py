@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
@@ -189,9 +190,18 @@ def test_what_is_missing_is_told_where_there_is_a_gpu(
     assert open_pynvml() is sys.modules["pynvml"]
 
 
+def test_the_stand_in_has_functions_of_nvml_alone() -> None:
+    real = vars(import_module("pynvml"))
+    feigned = [name for name in vars(nvml()) if name.startswith("nvml")]
+    assert len(feigned) == 10
+    assert [name for name in feigned if not callable(real.get(name))] == []
+    assert issubclass(real["NVMLError"], Exception)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not Path("/dev/nvidia0").exists(), reason="no NVIDIA GPU on this machine")
 def test_a_real_gpu_has_figures() -> None:
+    pytest.importorskip("pynvml")
     opened = open_pynvml()
     assert opened is not None
     (gpu, *_) = read_gpus(opened)
