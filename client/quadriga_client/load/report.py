@@ -120,7 +120,7 @@ class Row:
         service: The same requests' time from when the generator came to them.
         lag_p99_ms: How late the generator itself was.
         errors: gRPC's code by name -> how many requests.
-        stable: Whether three windows in a row agreed.
+        stable: Whether the measured windows stayed together, within the tolerance or by no more than chance.
         saturated: Whether the generator fell behind, so that the latencies are its own and not the server's.
         notes: What a reader must know, in sentences.
         windows: In order.

@@ -7,11 +7,13 @@ waiting at its end are the slow ones. Throughput is what ended in it, whenever i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal
 
 import grpc
 import numpy as np
 
+from quadriga_client.load.agreement import Course
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
 from quadriga_client.load.histogram import HIGHEST_NS, distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
@@ -20,7 +22,7 @@ from quadriga_client.load.report import Distribution, Interval, Row, ServerSide,
 from quadriga_client.load.samples import OK, Samples
 from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
 from quadriga_client.load.scheduling import Look, starvation_in
-from quadriga_client.load.windows import Cut, Verdict
+from quadriga_client.load.windows import Cut
 
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 _MS_NS: Final = 1e6
@@ -35,9 +37,7 @@ class Seen:
         arrivals: What was asked for.
         started_ns: When the run began.
         samples: All of its requests.
-        windows: All of them, at least one.
-        first: The number of the first that is measured; all after it are as well.
-        verdict: Why the run ended; GO_ON: somebody interrupted it.
+        course: Its windows, at least one.
         looks: At the generators, at the begin of the first measured window and at the ends of as many as are full.
         server: What the server told of the measured time.
         notes: What is to be said besides.
@@ -46,9 +46,7 @@ class Seen:
     arrivals: Arrivals
     started_ns: int
     samples: Samples
-    windows: Sequence[Cut]
-    first: int
-    verdict: Verdict
+    course: Course
     looks: Sequence[Look] = ()
     server: ServerSide | None = None
     notes: tuple[str, ...] = ()
@@ -56,12 +54,12 @@ class Seen:
     @property
     def begin_ns(self) -> int:
         """Of the measured time."""
-        return self.windows[self.first].begin_ns
+        return self.course.measured[0].begin_ns
 
     @property
     def end_ns(self) -> int:
         """Of the measured time."""
-        return self.windows[-1].end_ns
+        return self.course.measured[-1].end_ns
 
     @property
     def seconds(self) -> float:
@@ -75,7 +73,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     Args:
         seen: By the measurement.
         rows_per_request: Of the input.
-        tolerance: Within which windows had to agree.
+        tolerance: Within which windows had to stay.
         lag_share: What the generator's lag may be of the latency.
         seed: Of the intervals' resampling.
     """
@@ -92,7 +90,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     errors = _errors(due)
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
-        _verdict_note(seen, tolerance),
+        _course_note(seen.course, tolerance),
         _errors_note(latency, errors),
         _longest_note(latency),
     )
@@ -108,10 +106,10 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         service=service,
         lag_p99_ms=lag_p99_ms,
         errors=errors,
-        stable=seen.verdict is Verdict.AGREED,
+        stable=seen.course.is_steady,
         saturated=saturated is not None,
         notes=(*(note for note in notes if note), *seen.notes),
-        windows=tuple(window_of(cut, number >= seen.first) for number, cut in enumerate(seen.windows)),
+        windows=tuple(window_of(cut, number >= seen.course.first) for number, cut in enumerate(seen.course.windows)),
         server=seen.server,
     )
 
@@ -180,19 +178,22 @@ def _level(arrivals: Arrivals) -> float:
             return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
 
 
-def _verdict_note(seen: Seen, tolerance: float) -> str | None:
-    count = len(seen.windows) - seen.first
-    measured = "the figures are of the last one" if count == 1 else f"the figures are of the last {count}"
-    match seen.verdict:
-        case Verdict.AGREED:
-            return None
-        case Verdict.UNSTABLE:
-            unsettled = f"in {len(seen.windows)} windows throughput and p99 did not settle within {tolerance:.0%}"
-            return f"not stable: {unsettled}; {measured}"
-        case Verdict.SILENT:
-            return f"ended after {count} windows in a row in which nothing was answered with OK"
-        case Verdict.GO_ON:
-            return f"interrupted before throughput and p99 had settled within {tolerance:.0%}; {measured}"
+def _course_note(course: Course, tolerance: float) -> str | None:
+    """Why the row is not stable, or what else a reader must know of its windows."""
+    count, warm_up = len(course.measured), course.first
+    if course.silent:
+        silent = sum(1 for _ in takewhile(lambda cut: not len(cut.latencies_ns), reversed(course.windows)))
+        return f"ended after {silent} windows in a row in which nothing was answered with OK"
+    if not course.is_complete and not course.is_warm:
+        last = "the last window" if count == 1 else f"the last {count} windows"
+        return f"ended early, before throughput and p99 had settled within {tolerance:.0%}; the figures are of {last}"
+    if not course.is_complete:
+        return f"ended early, in window {count} of those that were to be measured; the figures are of these"
+    unsettled = f"throughput and p99 had not settled within {tolerance:.0%} in {warm_up} windows of warm-up"
+    if not course.is_steady:
+        apart = f"not stable: throughput or p99 of the {count} measured windows is further apart than {tolerance:.0%}"
+        return apart if course.settled else f"{apart}; {unsettled}"
+    return None if course.settled else unsettled
 
 
 def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:
