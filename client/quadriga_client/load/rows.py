@@ -14,9 +14,11 @@ import grpc
 import numpy as np
 
 from quadriga_client.load.agreement import Course
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, due_times
+from quadriga_client.load.headers import DEADLINE_EXCEEDED
 from quadriga_client.load.histogram import HIGHEST_NS, distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
+from quadriga_client.load.keeping_up import Account, keeps_up
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
@@ -88,8 +90,11 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
     saturated = _saturation(seen, latency, lag_p99_ms, lag_share)
     errors = _errors(due)
+    accounts = _accounts(seen)
+    server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
+        _backlog_note(accounts) if server_keeps_up is False else None,
         _course_note(seen.course, tolerance),
         _errors_note(latency, errors),
         _longest_note(latency),
@@ -111,6 +116,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         notes=(*(note for note in notes if note), *seen.notes),
         windows=tuple(window_of(cut, number >= seen.course.first) for number, cut in enumerate(seen.course.windows)),
         server=seen.server,
+        keeps_up=server_keeps_up,
     )
 
 
@@ -151,6 +157,18 @@ def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
     return mean_interval(counts * (blocks / seen.seconds), seed)
 
 
+def _accounts(seen: Seen) -> list[Account]:
+    """Of the measured windows; none in a closed loop, where nothing is due before its time."""
+    if isinstance(seen.arrivals, ClosedLoop):
+        return []
+    cuts = seen.course.measured
+    edges = np.array([*(cut.begin_ns for cut in cuts), seen.end_ns])
+    due = due_times(seen.arrivals, seen.end_ns - seen.started_ns) + seen.started_ns
+    answered = np.sort(seen.samples.ended[seen.samples.codes != DEADLINE_EXCEEDED])
+    counts = (np.diff(np.searchsorted(times, edges)).tolist() for times in (due, answered))
+    return [Account(*each) for each in zip(*counts, strict=True)]
+
+
 def _errors(due: Samples) -> dict[str, int]:
     failed = Counter(_CODES.get(code, "UNKNOWN") for code in due.codes[due.codes != OK].tolist())
     return dict(failed.most_common())
@@ -176,6 +194,14 @@ def _level(arrivals: Arrivals) -> float:
             return rate
         case Trace(offsets_ns=offsets):
             return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
+
+
+def _backlog_note(accounts: Sequence[Account]) -> str:
+    due, answered = (sum(counts) for counts in zip(*accounts, strict=True))
+    return (
+        f"the server does not keep up: {due} requests were due in the measured time and {answered} were answered in "
+        "it; latencies grow as long as such a load lasts"
+    )
 
 
 def _course_note(course: Course, tolerance: float) -> str | None:

@@ -29,7 +29,7 @@ def flags(row: Row) -> list[bool]:
 def test_a_steady_closed_loop() -> None:
     row = measured(SimulatedServer(always(2 * MS), workers=2), ClosedLoop(4))
     assert (row.mode, row.arrivals, row.level, row.seconds) == ("closed", "closed", 4.0, 5.0)
-    assert (row.stable, row.saturated, row.errors, row.notes) == (True, False, {}, ())
+    assert (row.stable, row.saturated, row.keeps_up, row.errors, row.notes) == (True, False, None, {}, ())
     assert row.throughput.value == pytest.approx(1000, rel=0.01)
     assert row.rows_per_second == 2 * row.throughput.value
     assert row.requests == row.latency.count == row.service.count
@@ -41,7 +41,7 @@ def test_a_steady_closed_loop() -> None:
 def test_a_steady_open_loop() -> None:
     row = measured(SimulatedServer(), Constant(500.0))
     assert (row.mode, row.arrivals, row.level) == ("open", "constant", 500.0)
-    assert (row.stable, row.saturated, row.notes) == (True, False, ())
+    assert (row.stable, row.saturated, row.keeps_up, row.notes) == (True, False, True, ())
     assert row.throughput.value == pytest.approx(500, rel=0.01)
     assert row.latency.max_ms == 1.0
     assert row.latency.percentiles[0].ms.low == row.latency.percentiles[0].ms.high == 1.0
@@ -150,17 +150,27 @@ def test_requests_that_a_stall_keeps_past_the_end_are_in_the_row() -> None:
     assert row.throughput.value == pytest.approx(2450 / 5, rel=0.01)
 
 
-def test_a_server_that_cannot_keep_up_is_not_a_saturated_generator() -> None:
-    row = measured(SimulatedServer(), Constant(2000.0))
-    assert (row.stable, row.saturated, row.lag_p99_ms) == (False, False, 0.0)
+@pytest.mark.parametrize("rate", [1060.0, 2000.0])
+def test_a_server_that_cannot_keep_up_is_not_a_saturated_generator(rate: float) -> None:
+    row = measured(SimulatedServer(), Constant(rate), MeasurementSettings(most_windows=3))
+    assert (row.stable, row.saturated, row.keeps_up, row.lag_p99_ms) == (False, False, False, 0.0)
     assert row.throughput.value == pytest.approx(1000, rel=0.01)
-    assert row.latency.percentile_ms(99.0) > 1000.0
+    assert row.latency.percentile_ms(99.0) > 400.0
+    assert f"{5 * rate:.0f} requests were due in the measured time and 5000 were answered in it" in row.notes[0]
+
+
+def test_requests_that_time_out_are_no_sign_of_keeping_up() -> None:
+    """The queue ends at the timeout, and does not grow any more."""
+    row = measured(SimulatedSource(SimulatedServer(), timeout=100 * MS), Constant(2000.0))
+    assert row.errors.keys() == {"DEADLINE_EXCEEDED"}
+    assert row.keeps_up is False
 
 
 def test_an_open_loop_whose_generator_is_too_slow_is_saturated() -> None:
     source = SimulatedSource(SimulatedServer(always(MS // 10)), gap=MS)
     row = measured(source, Constant(1500.0), MeasurementSettings(most_windows=4))
     assert row.saturated
+    assert row.keeps_up is None
     assert row.notes[0].startswith("generator saturated: it began 5000 requests of the 7500 that were due;")
 
 
