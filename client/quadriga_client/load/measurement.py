@@ -1,8 +1,9 @@
 """One level of load, from its start to its row. Runs in the command's process.
 
 A run goes on until windows agree (`agreement.py`); then as many as were asked for are measured, and the row is made of
-all of them. The server's counters are read before the first of these and after the last. That takes as long as it
-takes: windows are planned by the clock of the samples, and a late `collect` returns at once.
+all of them, with the requests that they leave behind (`accounts.py`). The server's counters are read before the first
+of these and after the last. That takes as long as it takes: windows are planned by the clock of the samples, and a
+late `collect` returns at once.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from quadriga_client.load.accounts import under_way
 from quadriga_client.load.agreement import Agreement, Course
 from quadriga_client.load.arrivals import Arrivals
 from quadriga_client.load.errors import LoadError
@@ -24,6 +26,8 @@ from quadriga_client.load.source import LoadSource, Run
 from quadriga_client.load.windows import Cut, Cutter, least_requests
 
 _MS_NS: Final = 1e6
+#: Between two looks at what is still under way after the last window.
+_PIECE_NS: Final = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ def measure(
     measurement = _Measurement(source, arrivals, settings, rows_per_request, probe, on_window, clock)
     try:
         measurement.watch()
+        measurement.see_off()
         measurement.finish()
         return measurement.row()
     except KeyboardInterrupt:
@@ -163,6 +168,18 @@ class _Measurement:
             self._cutter.add(self._samples[-1], until_ns)
             if self._cutter.full:
                 self._close_window(run)
+
+    def see_off(self) -> None:
+        """Keeps the load on until all that was due in the measured windows has ended; as long as they took, at most."""
+        run, cuts = self._run, self._course.measured
+        if run is None or self._course.silent:
+            return
+        until_ns = end_ns = cuts[-1].end_ns
+        left = under_way(self._arrivals, Samples.joined(self._samples), self._started_ns, end_ns)
+        while left > 0 and until_ns - end_ns < end_ns - cuts[0].begin_ns:
+            until_ns += _PIECE_NS
+            self._samples.append(run.collect(until_ns))
+            left -= int((self._samples[-1].due < end_ns).sum())
 
     def finish(self) -> None:
         """Waits for the requests under way."""

@@ -150,6 +150,26 @@ def test_requests_that_a_stall_keeps_past_the_end_are_in_the_row() -> None:
     assert row.throughput.value == pytest.approx(2450 / 5, rel=0.01)
 
 
+@pytest.mark.parametrize("arrivals", [Constant(500.0), Poisson(500.0), ClosedLoop(4)])
+def test_load_is_kept_on_until_what_was_due_has_ended(arrivals: Arrivals) -> None:
+    """A stall over the end of the measured time."""
+    source = SimulatedSource(SimulatedServer(stalls=((7 * SECOND + 900 * MS, 9 * SECOND),)))
+    row = measured(source, arrivals, MeasurementSettings(tolerance=1.0))
+    assert row.latency.count == row.requests
+    assert row.latency.max_ms == pytest.approx(1100.0, rel=0.06)
+    assert row.seconds == 5.0
+    (run,) = source.runs
+    assert 9 * SECOND < run.finished_at - run.started_ns < 10 * SECOND
+
+
+def test_load_is_kept_on_no_longer_than_the_measured_windows_took() -> None:
+    source = SimulatedSource(SimulatedServer(stalls=((7 * SECOND + 900 * MS, 20 * SECOND),)))
+    row = measured(source, Constant(500.0))
+    assert source.runs[0].finished_at - source.runs[0].started_ns == 13 * SECOND
+    assert row.requests == row.latency.count == 2500
+    assert row.latency.max_ms == pytest.approx(12_101.0, abs=2.0)
+
+
 @pytest.mark.parametrize("rate", [1060.0, 2000.0])
 def test_a_server_that_cannot_keep_up_is_not_a_saturated_generator(rate: float) -> None:
     row = measured(SimulatedServer(), Constant(rate), MeasurementSettings(most_windows=3))
@@ -395,7 +415,7 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way() -> None:
 
 
 def test_an_interrupt_after_the_last_window_keeps_its_verdict() -> None:
-    row, finished = interrupted(SimulatedServer(always(7 * MS)), 8 * SECOND + 1)
+    row, finished = interrupted(SimulatedServer(always(7 * MS)), 8 * SECOND + 1, 8 * SECOND + 2)
     assert row is not None
     assert finished == 1
     assert row.stable
