@@ -11,6 +11,7 @@
     windows.py      samples into windows                                                       pure
     agreement.py    where windows agree, the warm-up is over; whether those after it do too    pure
     scheduling.py   what generators got of the CPUs, and whether that was enough
+    intervals.py    confidence intervals: blocks as long as correlation.py says; histogram.py    pure
     accounts.py     requests that are under way when the measured time ends                    pure
     keeping_up.py   whether a server keeps up with an open loop                                pure
     measurement.py  one level of load, from its start to its row

@@ -32,3 +32,14 @@ def correlation_time(values: npt.NDArray[np.floating] | npt.NDArray[np.integer] 
     times = 2 * np.cumsum(covariances / covariances[0]) - 1
     over = np.flatnonzero(np.arange(count) >= _REACH * times)
     return float(min(max(times[over[0]] if len(over) else count, 1.0), count))
+
+
+def latency_correlation(latencies_ns: npt.NDArray[np.int64]) -> float:
+    """The correlation time of latencies, [n], in the order in which they were due.
+
+    That of their ranks: of the latencies themselves the few longest would say almost all, and next time others.
+    """
+    ordered = np.sort(latencies_ns)
+    # Equal ones have the same rank, in the middle of theirs.
+    ranks = np.searchsorted(ordered, latencies_ns, "left") + np.searchsorted(ordered, latencies_ns, "right")
+    return correlation_time(ranks)

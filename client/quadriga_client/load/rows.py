@@ -15,6 +15,7 @@ import numpy as np
 
 from quadriga_client.load.agreement import Course
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, due_times
+from quadriga_client.load.correlation import latency_correlation
 from quadriga_client.load.headers import DEADLINE_EXCEEDED
 from quadriga_client.load.histogram import HIGHEST_NS, distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
@@ -82,10 +83,11 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
     due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
     answered = due.where(due.codes == OK)
-    blocks = _blocks(seen, answered)
+    correlation = latency_correlation((answered.ended - answered.due)[np.argsort(answered.due, kind="stable")])
+    blocks = _blocks(seen, answered, correlation)
     of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
-    latency = distribution(answered.ended - answered.due, of_block, seed=seed)
-    service = distribution(answered.ended - answered.begun, of_block, seed=seed)
+    latency = distribution(answered.ended - answered.due, of_block, seed=seed, correlation=correlation)
+    service = distribution(answered.ended - answered.begun, of_block, seed=seed, correlation=correlation)
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
     saturated = _saturation(seen, latency, lag_p99_ms, lag_share)
@@ -142,10 +144,10 @@ def _saturation(seen: Seen, latency: Distribution, lag_p99_ms: float, lag_share:
     )
 
 
-def _blocks(seen: Seen, answered: Samples) -> int:
+def _blocks(seen: Seen, answered: Samples, correlation: float) -> int:
     """Into how many the measured time is cut for intervals."""
     median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
-    return block_count(seen.seconds, median_ns / _SECOND_NS)
+    return block_count(seen.seconds, median_ns / _SECOND_NS, len(answered.due) / correlation)
 
 
 def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from quadriga_client.load.correlation import correlation_time
+from quadriga_client.load.correlation import correlation_time, latency_correlation
 
 
 def autoregressive(phi: float, count: int, seed: int) -> npt.NDArray[np.floating]:
@@ -40,3 +40,15 @@ def test_truths_are_values_too() -> None:
 
 def test_a_trend_is_worth_very_little() -> None:
     assert correlation_time(np.arange(1000.0)) > 100
+
+
+def test_equal_latencies_are_not_alike_in_the_order_in_which_they_came() -> None:
+    assert latency_correlation(np.full(1000, 5, np.int64)) == 1.0
+    assert latency_correlation(np.tile(np.array([5, 5, 7], np.int64), 500)) == 1.0
+
+
+def test_the_ranks_of_latencies_count_and_not_how_long_the_longest_is() -> None:
+    latencies = np.random.default_rng(3).permutation(5000).astype(np.int64)
+    latencies[:2] = 10**15
+    assert latency_correlation(latencies) < 1.3
+    assert latency_correlation(np.sort(latencies)) > 500
