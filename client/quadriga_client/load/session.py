@@ -14,7 +14,7 @@ from quadriga_client.load.ceiling import measure_ceiling
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fingerprint import fingerprint
 from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.measurement import Interrupted, measure
+from quadriga_client.load.measurement import Failed, Interrupted, measure
 from quadriga_client.load.mlperf import run_scenario
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search, arrivals_at
 from quadriga_client.load.payload import Answer, Payload, payload, probe
@@ -89,11 +89,7 @@ def run_load_test(
     found = _Found()
     try:
         _Test(options, observer, made, answer, side, found).run()
-    except Interrupted as cut:
-        found.interrupted = True
-        if cut.row is not None:
-            found.rows.append(cut.row)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         found.interrupted = True
     except QuadrigaClientError as error:
         found.error = str(error)
@@ -183,14 +179,22 @@ class _Test:
 
     def _level(self, source: LoadSource, arrivals: Arrivals) -> Row:
         self.observer.level(arrivals)
-        row = measure(
-            source,
-            arrivals,
-            self.options.measurement,
-            rows_per_request=self.made.rows,
-            probe=self.side,
-            on_window=self.observer.window,
-        )
+        try:
+            row = measure(
+                source,
+                arrivals,
+                self.options.measurement,
+                rows_per_request=self.made.rows,
+                probe=self.side,
+                on_window=self.observer.window,
+            )
+        except (Failed, Interrupted) as cut:
+            if cut.row is not None:
+                self._keep(cut.row)
+            raise
+        return self._keep(row)
+
+    def _keep(self, row: Row) -> Row:
         row = _beside_ceiling(row, self.found.ceiling)
         self.found.rows.append(row)
         self.observer.row(row)
