@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from quadriga_client.client import Client
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop
+from quadriga_client.load.arrivals import LEAST_RATE, Arrivals, ClosedLoop
 from quadriga_client.load.ceiling import measure_ceiling
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fingerprint import fingerprint
 from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.measurement import Failed, Interrupted, measure
+from quadriga_client.load.measurement import Failed, Interrupted, MeasurementSettings, measure
 from quadriga_client.load.mlperf import run_scenario
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search, arrivals_at
 from quadriga_client.load.payload import Answer, Payload, payload, probe
@@ -171,19 +171,26 @@ class _Test:
             first = self._level(source, ClosedLoop(1)).throughput.value
             if not first:
                 raise LoadError("no request was answered, so that there is no rate to begin a search with")
+        settings = self.options.measurement
+
+        def at_rate(rate: float, windows: int) -> Row:
+            arrivals = arrivals_at(rate, plan.spread, self.options.seed)
+            return self._level(source, arrivals, replace(settings, measured_windows=windows))
+
         self.found.slo, _ = find_rate(
             plan.objective,
-            lambda rate: self._level(source, arrivals_at(rate, plan.spread, self.options.seed)),
-            first=first,
+            lambda rate: at_rate(rate, settings.measured_windows),
+            lambda rate: at_rate(rate, 2 * settings.measured_windows),
+            first=max(first, LEAST_RATE),
         )
 
-    def _level(self, source: LoadSource, arrivals: Arrivals) -> Row:
+    def _level(self, source: LoadSource, arrivals: Arrivals, settings: MeasurementSettings | None = None) -> Row:
         self.observer.level(arrivals)
         try:
             row = measure(
                 source,
                 arrivals,
-                self.options.measurement,
+                settings or self.options.measurement,
                 rows_per_request=self.made.rows,
                 probe=self.side,
                 on_window=self.observer.window,

@@ -266,6 +266,8 @@ def test_levels_that_no_load_can_be_made_of_are_refused() -> None:
     for arrivals in ((), (ClosedLoop(0),), (ClosedLoop(1), Poisson(0.0))):
         with pytest.raises(LoadError):
             Levels(arrivals)
+    with pytest.raises(LoadError, match=r"at least 0\.001 requests per second"):
+        Search(parse_objective("p99<1s"), first=1e-5)
 
 
 def test_secrets_are_not_shown() -> None:
