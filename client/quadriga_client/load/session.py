@@ -197,11 +197,8 @@ class _Test:
             )
         except (Failed, Interrupted) as cut:
             if cut.row is not None:
-                self._keep(cut.row)
+                self.found.rows.append(_beside_ceiling(cut.row, self.found.ceiling))
             raise
-        return self._keep(row)
-
-    def _keep(self, row: Row) -> Row:
         row = _beside_ceiling(row, self.found.ceiling)
         self.found.rows.append(row)
         self.observer.row(row)

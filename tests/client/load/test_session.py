@@ -149,7 +149,7 @@ def test_a_server_that_goes_away_leaves_what_was_seen_of_its_level(run: Callable
     assert (report.error, report.interrupted) == ("the server went away", False)
     assert [(row.level, row.stable) for row in report.rows] == [(1, False)]
     assert report.rows[0].latency.count > 1000
-    assert tuple(told.rows) == report.rows
+    assert told.rows == []  # the level is not over
     assert fleet.closed
 
 
