@@ -338,8 +338,10 @@ def test_a_terminal_shows_the_level_that_runs_and_those_before() -> None:
         display.window(Window(seconds=1.0, throughput=493.21, p99_ms=12.34, measured=False))
         shown = stream.getvalue()
         display.window(Window(seconds=2.0, throughput=0.0, p99_ms=None, measured=False))
+        display.window(Window(seconds=1.0, throughput=493.21, p99_ms=12.34, measured=True))
     assert "8 callers" in shown
-    assert "500/s poisson: window 1, of 1.0 s: 493/s, p99 12.3 ms" in shown
+    assert "500/s poisson: warm-up window 1, of 1.0 s: 493/s, p99 12.3 ms" in shown
+    assert "500/s poisson: window 1, of 1.0 s: 493/s, p99 12.3 ms" in stream.getvalue()
     assert "window 2, of 2.0 s: 0/s, no answers" in stream.getvalue()
 
 

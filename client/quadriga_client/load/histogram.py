@@ -67,12 +67,36 @@ def merged(distributions: Sequence[Distribution]) -> Distribution:
     Raises:
         LoadError: A histogram is damaged, or not one of these.
     """
-    counts = sum((_counts(each) for each in distributions), np.zeros(_bin_count(), np.int64))
+    counts = sum((counts_of(each) for each in distributions), np.zeros(_bin_count(), np.int64))
     occupied = np.flatnonzero(counts)
     total = int(counts.sum())
     mean_ms = sum(each.mean_ms * each.count for each in distributions) / total if total else 0.0
     max_ms = max((each.max_ms for each in distributions), default=0.0)
     return _of_bins(occupied, counts[np.newaxis, occupied], mean_ns=mean_ms * _MS_NS, max_ns=round(max_ms * _MS_NS))
+
+
+def counts_of(of: Distribution) -> Integers:
+    """How many durations are in each bin, [bins].
+
+    Raises:
+        LoadError: The histogram is damaged, or not one of these.
+    """
+    try:
+        header = HdrHistogramEncoder.decode(of.histogram).payload
+        limits = (header.lowest_trackable_value, header.highest_trackable_value, header.significant_figures)
+        if limits != (_LOWEST_NS, HIGHEST_NS, _DIGITS):
+            raise LoadError(
+                f"a histogram from {limits[0]} to {limits[1]} with {limits[2]} significant digits cannot be merged; "
+                f"it takes one of ns from {_LOWEST_NS} to {HIGHEST_NS} with {_DIGITS}"
+            )
+        counts = np.array(HdrHistogram.decode(of.histogram).counts, np.int64)
+    except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error, ValueError, IndexError) as error:
+        raise LoadError(f"a histogram is damaged ({str(error) or type(error).__name__}); measure again") from None
+    if counts.sum() != of.count:
+        raise LoadError(
+            f"a histogram is damaged: it holds {counts.sum()} durations, where {of.count} were measured; measure again"
+        )
+    return counts
 
 
 def bins_of(durations_ns: Integers) -> Integers:
@@ -131,27 +155,3 @@ def _empty() -> Any:  # noqa: ANN401
 
 def _bin_count() -> int:
     return int(_empty().counts_len)
-
-
-def _counts(of: Distribution) -> Integers:
-    """How many durations are in each bin, [bins].
-
-    Raises:
-        LoadError: The histogram is damaged, or not one of these.
-    """
-    try:
-        header = HdrHistogramEncoder.decode(of.histogram).payload
-        limits = (header.lowest_trackable_value, header.highest_trackable_value, header.significant_figures)
-        if limits != (_LOWEST_NS, HIGHEST_NS, _DIGITS):
-            raise LoadError(
-                f"a histogram from {limits[0]} to {limits[1]} with {limits[2]} significant digits cannot be merged; "
-                f"it takes one of ns from {_LOWEST_NS} to {HIGHEST_NS} with {_DIGITS}"
-            )
-        counts = np.array(HdrHistogram.decode(of.histogram).counts, np.int64)
-    except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error, ValueError, IndexError) as error:
-        raise LoadError(f"a histogram is damaged ({str(error) or type(error).__name__}); measure again") from None
-    if counts.sum() != of.count:
-        raise LoadError(
-            f"a histogram is damaged: it holds {counts.sum()} durations, where {of.count} were measured; measure again"
-        )
-    return counts

@@ -139,6 +139,7 @@ class LoadOptions:
             "most_windows": str(self.measurement.most_windows),
             "measured_windows": str(self.measurement.measured_windows),
             "lag_share": f"{self.measurement.lag_share:g}",
+            "server_side": "asked" if self.server_side else "not asked",
             "seed": str(self.seed),
         }
 
