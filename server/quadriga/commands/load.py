@@ -31,12 +31,20 @@ from quadriga_client.load.slo import parse_objective
 FAILED: Final = 1
 NOT_HELD: Final = 3
 INTERRUPTED: Final = 130
+_EXIT_STATUS: Final = """\b
+Exit status:
+  0    measured; a level may be unstable, the server fall behind, or the generator be saturated, as the report says
+  1    nothing was measured, the test ended early, or a file cannot be read or written
+  2    the options are wrong
+  3    measured, and requests failed; or --slo holds at no rate; or MLPerf says INVALID
+  130  ended by Ctrl-C; what was measured until then is reported
+"""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 _DEFAULTS: Final = MeasurementSettings()
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings={"show_default": True}, epilog=_EXIT_STATUS)
 @click.argument("model")
 @click.option(
     "--concurrency", callback=parsed(lambda text: parse_levels(text, whole=True)),
@@ -97,18 +105,10 @@ _DEFAULTS: Final = MeasurementSettings()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of tables.")
 @click.option("--quiet", is_flag=True, help="Show nothing but errors.")
 def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
-    r"""Put load on MODEL of a running server, any server of the Open Inference Protocol.
+    """Put load on MODEL of a running server, any server of the Open Inference Protocol.
 
-    A request's latency counts from when it was due. Three windows in a row that agree end a level's warm-up;
-    all that are measured after it count.
-
-    \b
-    Exit status:
-      0    measured; a level may still be unstable, or the generator saturated, as the report says
-      1    nothing was measured, the test ended early, or a file cannot be read or written
-      2    the options are wrong
-      3    measured, and requests failed; or --slo holds at no rate; or MLPerf says INVALID
-      130  ended by Ctrl-C; what was measured until then is reported
+    A request's latency counts from when it was due. Three windows in a row that agree end a level's warm-up; all that
+    are measured after it count.
     """
     try:
         for path in outputs:

@@ -1,6 +1,7 @@
 """Bootstrap intervals on distributions that are known: how often they hold the truth, and where there are none."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +146,17 @@ def test_a_mean_of_an_autoregressive_series_is_covered_by_blocks_that_its_correl
 )
 def test_how_many_requests_a_percentile_needs(percentile: float, correlation: float, requests: int) -> None:
     assert least_requests(percentile, correlation) == requests
+
+
+def test_the_document_has_the_numbers_of_the_code() -> None:
+    document = " ".join((Path(__file__).parents[3] / "docs/load.md").read_text().split())
+    p95, p99, p999 = map(least_requests, (95.0, 99.0, 99.9))
+    assert f"An interval of p95 needs {p95} independent requests, of p99 {p99} and of p99.9 {p999}" in document
+    assert (
+        f"with t = 9, as where random arrivals take 60 % of a server's capacity, {least_requests(99.0, 9.0)} for p99"
+        in (document)
+    )
+    assert f"fewer than {['seven', 'eight', 'nine'][LEAST_BLOCKS - 7]} of them" in document
 
 
 def test_correlated_requests_that_are_too_few_give_no_interval() -> None:
