@@ -208,9 +208,8 @@ class _Measurement:
             return None
         interrupted_ns = self._clock()
         if not self._finishing:
-            with contextlib.suppress(KeyboardInterrupt):
-                self._read_once_more()
             with contextlib.suppress(KeyboardInterrupt, LoadError):
+                self._read_once_more()
                 self.finish()
         if self._under_way:
             self._notes.append("interrupted while requests were under way: they are not in these figures")

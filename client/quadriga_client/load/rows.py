@@ -92,10 +92,11 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     errors = counts_by_name(Counter(due.codes[due.codes != OK].tolist()))
     accounts = _accounts(seen)
     server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
+    stable = seen.course.is_steady
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
         _backlog_note(accounts) if server_keeps_up is False else None,
-        _course_note(seen.course, tolerance),
+        _course_note(seen.course, stable, tolerance),
         _errors_note(latency, errors),
         _longest_note(latency),
     )
@@ -111,7 +112,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         service=service,
         lag_p99_ms=lag_p99_ms,
         errors=errors,
-        stable=seen.course.is_steady,
+        stable=stable,
         saturated=saturated is not None,
         notes=(*(note for note in notes if note), *seen.notes),
         windows=tuple(window_of(cut, number >= seen.course.first) for number, cut in enumerate(seen.course.windows)),
@@ -199,7 +200,7 @@ def _backlog_note(accounts: Sequence[Account]) -> str:
     )
 
 
-def _course_note(course: Course, tolerance: float) -> str | None:
+def _course_note(course: Course, stable: bool, tolerance: float) -> str | None:
     """Why the row is not stable, or what else a reader must know of its windows."""
     count, warm_up = len(course.measured), course.first
     if course.silent:
@@ -211,7 +212,7 @@ def _course_note(course: Course, tolerance: float) -> str | None:
     if not course.is_complete:
         return f"ended early, in window {count} of those that were to be measured; the figures are of these"
     unsettled = f"throughput and p99 had not settled within {tolerance:.0%} in {warm_up} windows of warm-up"
-    if not course.is_steady:
+    if not stable:
         apart = f"not stable: throughput or p99 of the {count} measured windows is further apart than {tolerance:.0%}"
         return apart if course.settled else f"{apart}; {unsettled}"
     return None if course.settled else unsettled

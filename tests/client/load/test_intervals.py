@@ -152,10 +152,8 @@ def test_the_document_has_the_numbers_of_the_code() -> None:
     document = " ".join((Path(__file__).parents[3] / "docs/load.md").read_text().split())
     p95, p99, p999 = map(least_requests, (95.0, 99.0, 99.9))
     assert f"An interval of p95 needs {p95} independent requests, of p99 {p99} and of p99.9 {p999}" in document
-    assert (
-        f"with t = 9, as where random arrivals take 60 % of a server's capacity, {least_requests(99.0, 9.0)} for p99"
-        in (document)
-    )
+    queue = least_requests(99.0, correlation=9.0)
+    assert f"with t = 9, as where random arrivals take 60 % of a server's capacity, {queue} for p99" in document
     assert f"fewer than {['seven', 'eight', 'nine'][LEAST_BLOCKS - 7]} of them" in document
 
 
