@@ -172,10 +172,15 @@ class Course:
         """The windows that are."""
         return self.windows[self.first :]
 
-    @property
-    def is_steady(self) -> bool:
-        """Whether the measured windows are all there, and stayed together."""
-        return self.is_complete and not self.silent and self._agreement.steady(self.measured)
+    def is_steady(self, by_due: Sequence[Cut]) -> bool:
+        """Whether the measured windows are all there, and stayed together.
+
+        Args:
+            by_due: The same windows with the latencies of what was due in each: what a stall at the end of the last
+                one kept is in none of those that are cut by the ends of requests.
+        """
+        complete = self.is_complete and not self.silent
+        return complete and all(map(self._agreement.steady, (self.measured, by_due)))
 
     def push(self, window: Cut) -> None:
         """Takes the next window."""

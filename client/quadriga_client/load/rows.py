@@ -7,7 +7,7 @@ waiting at its end are the slow ones. Throughput is what ended in it, whenever i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Final, Literal
 
 import numpy as np
@@ -92,7 +92,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     errors = counts_by_name(Counter(due.codes[due.codes != OK].tolist()))
     accounts = _accounts(seen)
     server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
-    stable = seen.course.is_steady
+    stable = seen.course.is_steady(_by_due(seen, answered))
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
         _backlog_note(accounts) if server_keeps_up is False else None,
@@ -156,6 +156,18 @@ def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
         return Interval(value=len(ended) / seen.seconds)
     counts = np.bincount(blocks_of(ended, seen.begin_ns, seen.end_ns, blocks), minlength=blocks)
     return mean_interval(counts * (blocks / seen.seconds), seed)
+
+
+def _by_due(seen: Seen, answered: Samples) -> list[Cut]:
+    """The measured windows by what was due in them, instead of by what ended."""
+    order = np.argsort(answered.due, kind="stable")
+    due, latencies_ns = answered.due[order], (answered.ended - answered.due)[order]
+    cuts = seen.course.measured
+    edges = np.searchsorted(due, [*(cut.begin_ns for cut in cuts), seen.end_ns]).tolist()
+    return [
+        Cut(cut.begin_ns, cut.end_ns, latencies_ns[begin:end])
+        for cut, (begin, end) in zip(cuts, pairwise(edges), strict=True)
+    ]
 
 
 def _accounts(seen: Seen) -> list[Account]:

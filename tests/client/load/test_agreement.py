@@ -150,26 +150,32 @@ def pushed(course: Course, *figures: tuple[int, float]) -> Course:
     return course
 
 
+def steady(course: Course) -> bool:
+    return course.is_steady(course.measured)
+
+
 def test_windows_that_agree_are_warm_up_and_those_after_them_are_measured() -> None:
     run = pushed(course(), *[(2000, 5.0)] * 3)
     assert (run.is_warm, run.settled, run.is_over, run.first) == (True, True, False, 3)
     run.push(window(3000, 5.0))
     run.push(window(2000, 5.0))
     assert (run.is_over, run.is_complete, run.first, len(run.measured)) == (True, True, 3, 2)
-    assert not run.is_steady
-    assert pushed(course(), *[(2000, 5.0)] * 5).is_steady
+    assert not steady(run)
+    run = pushed(course(), *[(2000, 5.0)] * 5)
+    assert steady(run)
+    assert not run.is_steady(windows((2000, 5.0), (2000, 50.0)))  # by what was due in them
 
 
 def test_a_warm_up_has_an_end_whether_or_not_windows_agree() -> None:
     run = pushed(course(most=4), *((round(2000 * 1.2**number), 5.0) for number in range(6)))
-    assert (run.first, run.settled, run.is_complete, run.is_steady) == (4, False, True, False)
+    assert (run.first, run.settled, run.is_complete, steady(run)) == (4, False, True, False)
     run = pushed(course(most=4), *((2000 + max(0, 3 - number) * 1000, 5.0) for number in range(6)))
-    assert (run.first, run.settled, run.is_steady) == (4, False, True)
+    assert (run.first, run.settled, steady(run)) == (4, False, True)
 
 
 def test_three_windows_without_an_answer_end_the_run() -> None:
     run = pushed(course(), (2000, 5.0), (0, 0.0), (0, 0.0), (0, 0.0))
-    assert (run.is_over, run.silent, run.is_steady, run.first) == (True, True, False, 1)
+    assert (run.is_over, run.silent, steady(run), run.first) == (True, True, False, 1)
     run = pushed(course(measured=5), *[(2000, 5.0)] * 4, *[(0, 0.0)] * 3)
     assert (run.is_over, run.silent, run.is_complete, run.first) == (True, True, False, 3)
 

@@ -148,6 +148,7 @@ def test_requests_that_a_stall_keeps_past_the_end_are_in_the_row() -> None:
     assert row.latency.max_ms == pytest.approx(2101.0, abs=2.0)
     assert row.latency.percentile_ms(99.0) > 2000.0
     assert row.throughput.value == pytest.approx(2450 / 5, rel=0.01)
+    assert not row.stable
 
 
 @pytest.mark.parametrize("arrivals", [Constant(500.0), Poisson(500.0), ClosedLoop(4)])
