@@ -10,11 +10,11 @@
     echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
     windows.py      samples into windows                                                       pure
     agreement.py    where windows agree, the warm-up is over; whether those after it do too    pure
-    scheduling.py   what generators got of the CPUs, and whether that was enough
+    saturation.py   whether a row is the generator's: by its lag, or by what scheduling.py knows of its CPUs
     intervals.py    confidence intervals: blocks as long as correlation.py says; histogram.py    pure
     accounts.py     requests that are under way when the measured time ends                    pure
     keeping_up.py   whether a server keeps up with an open loop                                pure
-    measurement.py  one level of load, from its start to its row
+    measurement.py  one level of load, from its start to its row: rows.py, with the sentences of notes.py
     levels.py       levels of load, as texts give them                                         pure
     slo.py          objectives, and the highest rate at which one holds                        pure
     server_side.py  the server's own story of a time: server_reading.py of its metrics_page.py, or by ModelStatistics

@@ -7,7 +7,7 @@ waiting at its end are the slow ones. Throughput is what ended in it, whenever i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -16,13 +16,14 @@ from quadriga_client.load.agreement import Course
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, due_times
 from quadriga_client.load.correlation import latency_correlation
 from quadriga_client.load.headers import DEADLINE_EXCEEDED, counts_by_name
-from quadriga_client.load.histogram import HIGHEST_NS, distribution
+from quadriga_client.load.histogram import distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
 from quadriga_client.load.keeping_up import Account, keeps_up
 from quadriga_client.load.nearest_rank import percentile_of
+from quadriga_client.load.notes import backlog_note, course_note, errors_note, lag_note, longest_note
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
-from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
+from quadriga_client.load.saturation import due_between, saturation
 from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.windows import Cut
 
@@ -79,9 +80,9 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         seed: Of the intervals' resampling.
     """
     begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
-    due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
+    due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns)).in_order()
     answered = due.where(due.codes == OK)
-    correlation = latency_correlation((answered.ended - answered.due)[np.argsort(answered.due, kind="stable")])
+    correlation = latency_correlation(answered.ended - answered.due)
     blocks = _blocks(seen, answered, correlation)
     of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
     latency = distribution(answered.ended - answered.due, of_block, seed=seed, correlation=correlation)
@@ -94,11 +95,11 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
     stable = seen.course.is_steady(_by_due(seen, answered))
     notes = (
-        saturated or _lag_note(lag_p99_ms, latency, lag_share),
-        _backlog_note(accounts) if server_keeps_up is False else None,
-        _course_note(seen.course, stable, tolerance),
-        _errors_note(latency, errors),
-        _longest_note(latency),
+        saturated or lag_note(lag_p99_ms, latency, lag_share),
+        backlog_note(accounts) if server_keeps_up is False else None,
+        course_note(seen.course, stable, tolerance),
+        errors_note(latency, errors),
+        longest_note(latency),
     )
     return Row(
         mode="closed" if isinstance(seen.arrivals, ClosedLoop) else "open",
@@ -160,10 +161,8 @@ def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
 
 def _by_due(seen: Seen, answered: Samples) -> list[Cut]:
     """The measured windows by what was due in them, instead of by what ended."""
-    order = np.argsort(answered.due, kind="stable")
-    due, latencies_ns = answered.due[order], (answered.ended - answered.due)[order]
-    cuts = seen.course.measured
-    edges = np.searchsorted(due, [*(cut.begin_ns for cut in cuts), seen.end_ns]).tolist()
+    cuts, latencies_ns = seen.course.measured, answered.ended - answered.due
+    edges = np.searchsorted(answered.due, [*(cut.begin_ns for cut in cuts), seen.end_ns]).tolist()
     return [
         Cut(cut.begin_ns, cut.end_ns, latencies_ns[begin:end])
         for cut, (begin, end) in zip(cuts, pairwise(edges), strict=True)
@@ -202,53 +201,3 @@ def _level(arrivals: Arrivals) -> float:
             return rate
         case Trace(offsets_ns=offsets):
             return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
-
-
-def _backlog_note(accounts: Sequence[Account]) -> str:
-    due, answered = (sum(counts) for counts in zip(*accounts, strict=True))
-    return (
-        f"the server does not keep up: {due} requests were due in the measured time and {answered} were answered in "
-        "it; latencies grow as long as such a load lasts"
-    )
-
-
-def _course_note(course: Course, stable: bool, tolerance: float) -> str | None:
-    """Why the row is not stable, or what else a reader must know of its windows."""
-    count, warm_up = len(course.measured), course.first
-    if course.silent:
-        silent = sum(1 for _ in takewhile(lambda cut: not len(cut.latencies_ns), reversed(course.windows)))
-        return f"ended after {silent} windows in a row in which nothing was answered with OK"
-    if not course.is_complete and not course.is_warm:
-        last = "the last window" if count == 1 else f"the last {count} windows"
-        return f"ended early, before throughput and p99 had settled within {tolerance:.0%}; the figures are of {last}"
-    if not course.is_complete:
-        return f"ended early, in window {count} of those that were to be measured; the figures are of these"
-    unsettled = f"throughput and p99 had not settled within {tolerance:.0%} in {warm_up} windows of warm-up"
-    if not stable:
-        apart = f"not stable: throughput or p99 of the {count} measured windows is further apart than {tolerance:.0%}"
-        return apart if course.settled else f"{apart}; {unsettled}"
-    return None if course.settled else unsettled
-
-
-def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:
-    failed = sum(errors.values())
-    if latency.count:
-        return f"{failed} of {failed + latency.count} requests failed: {_listed(errors)}" if errors else None
-    return f"no request was answered with OK, {failed} failed: {_listed(errors)}" if errors else "nothing was answered"
-
-
-def _listed(errors: dict[str, int]) -> str:
-    return ", ".join(f"{code} {count}" for code, count in errors.items())
-
-
-def _lag_note(lag_p99_ms: float, latency: Distribution, lag_share: float) -> str | None:
-    """On lags that are no more than a wake-up, next to latencies that are not much more either."""
-    if not latency.count or lag_p99_ms <= lag_share * latency.percentile_ms(99.0):
-        return None
-    return f"up to {lag_p99_ms:.3g} ms of these latencies are the generator's wake-ups (under {TIMER_MS:g} ms)"
-
-
-def _longest_note(latency: Distribution) -> str | None:
-    if latency.max_ms * _MS_NS <= HIGHEST_NS:
-        return None
-    return "latencies above an hour count as an hour, except in the mean and the maximum"

@@ -48,3 +48,8 @@ class Samples(NamedTuple):
     def where(self, mask: npt.NDArray[np.bool_]) -> "Samples":
         """Those that `mask`, [n], picks."""
         return Samples(self.due[mask], self.begun[mask], self.ended[mask], self.codes[mask])
+
+    def in_order(self) -> "Samples":
+        """All of them, in the order in which they were due."""
+        order = np.argsort(self.due, kind="stable")
+        return Samples(self.due[order], self.begun[order], self.ended[order], self.codes[order])
