@@ -7,6 +7,11 @@ resampled (H. R. Künsch, "The jackknife and the bootstrap for general stationar
 to the Bootstrap", 1993, chapter 13), a little expanded, because few blocks vary less among themselves than what they
 were drawn from (T. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69, 2015).
 
+The few slowest requests decide a high percentile, and where a sample happens to lack them, resampling does not find
+them either. So an interval reaches at least as far as the score interval of the percentile's rank does, for as many
+independent requests as there are (E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference",
+Journal of the American Statistical Association 22, 1927).
+
 Where too little was seen, there is no interval:
 - Blocks are as long as the median latency at least, and as `_BLOCK_CORRELATIONS` times what the latencies' correlation
   time (`correlation.py`) says are alike, so that requests that waited together are in one block or two; at most
@@ -91,7 +96,9 @@ def percentile_ranks(
     if blocks < LEAST_BLOCKS or not any(enough):
         return (None,) * len(percentiles)
     # Sums of whole numbers below 2^53 are exact in floats, whose matrix product is the fast one.
-    cumulative = _weights(blocks, seed).astype(np.float64) @ np.cumsum(counts, axis=1).astype(np.float64)
+    sums = np.cumsum(counts, axis=1)
+    cumulative = _weights(blocks, seed).astype(np.float64) @ sums.astype(np.float64)
+    totals = sums.sum(axis=0)
     ends: list[tuple[int, int] | None] = []
     for percentile, given in zip(percentiles, enough, strict=True):
         if not given:
@@ -101,7 +108,9 @@ def percentile_ranks(
         found = [row.searchsorted(rank) for row, rank in zip(cumulative, ranks, strict=True)]
         positions = np.minimum(found, values - 1)  # resampled blocks may be empty, all of them
         low, high = np.quantile(positions, _ends(blocks), method="nearest")
-        ends.append((int(low), int(high)))
+        shares = _score_interval(percentile / 100, requests / (2 * correlation - 1))
+        least, most = (int(totals.searchsorted(nearest_rank(100 * share, requests))) for share in shares)
+        ends.append((min(int(low), least), max(int(high), most)))
     return tuple(ends)
 
 
@@ -156,6 +165,14 @@ def ratio_interval(a: Figures, b: Figures, seed: int = 0) -> Interval:
     if not below.all():
         raise ValueError("a ratio to 0")
     return median_interval(above / below, seed)
+
+
+def _score_interval(share: float, count: float) -> tuple[float, float]:
+    """Between which shares of all values a percentile may lie, that a share of so many independent ones is below."""
+    z = -NormalDist().inv_cdf(_TAIL)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return middle - reach, middle + reach
 
 
 def _weights(blocks: int, seed: int) -> Counts:
