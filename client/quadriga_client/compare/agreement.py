@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from quadriga_client.compare.comparison import Agreement, OutputAgreement, Tolerance
+from quadriga_client.compare.likeness import Agreement, OutputAgreement, Tolerance
 from quadriga_proto.codec import Array, datatype_of
 
 #: An answer's outputs by name, in the server's order.

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from quadriga_client.client import Client
 from quadriga_client.compare.agreement import Answers, agreement
 from quadriga_client.compare.awake import Awake
-from quadriga_client.compare.comparison import Agreement, Contender
+from quadriga_client.compare.comparison import Contender
 from quadriga_client.compare.contestants import Contestant
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.shared_inputs import Inputs, file_inputs, random_inputs, serialized
 from quadriga_client.errors import QuadrigaClientError

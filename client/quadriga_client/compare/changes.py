@@ -7,17 +7,11 @@ leaves out 1 only where the two intervals part.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from quadriga_client.compare.comparison import (
-    Change,
-    Changes,
-    Comparison,
-    Level,
-    Measure,
-    SharedInputs,
-    Standing,
-)
+from quadriga_client.compare.change import Change, Changes
+from quadriga_client.compare.comparison import Comparison, SharedInputs
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Level, Measure, Standing
 from quadriga_client.compare.verdict import excludes_one, is_saturated
 from quadriga_client.load.report import Interval
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from quadriga_client.compare.awake import Awake
 from quadriga_client.compare.blocks import Plan, Turn, schedule
-from quadriga_client.compare.comparison import Block
 from quadriga_client.compare.contestants import Contestant
+from quadriga_client.compare.standings import Block
 from quadriga_client.compare.timing import Lane, time_block, warm_up
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.measurement import Interrupted

@@ -7,7 +7,7 @@ QuadrigaClientError
 
 from collections.abc import Sequence
 
-from quadriga_client.compare.comparison import Agreement
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.errors import QuadrigaClientError
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from quadriga_client.client import Client
 from quadriga_client.compare.blocks import Plan, plan
-from quadriga_client.compare.comparison import Comparison, Tolerance
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.contestants import Contestant
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.likeness import Tolerance
 from quadriga_client.load.target import LoadTarget
 from quadriga_client.tls import TlsOptions
 from quadriga_client.tokens import token_metadata

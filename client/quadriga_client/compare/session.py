@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from quadriga_client.compare.answers import Entry, Roll
 from quadriga_client.compare.awake import AllAwake, Awake, OneAwake
 from quadriga_client.compare.changes import changes, check_comparable
-from quadriga_client.compare.comparison import SCHEMA, Agreement, Comparison, Contender, SharedInputs
+from quadriga_client.compare.comparison import SCHEMA, Comparison, Contender, SharedInputs
 from quadriga_client.compare.contest import Contest, Observer, Timed
 from quadriga_client.compare.errors import CompareError, Disagreement
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.timing import Lane
 from quadriga_client.compare.verdict import level

@@ -13,7 +13,7 @@ from typing import Final
 import grpc
 import numpy as np
 
-from quadriga_client.compare.comparison import Block
+from quadriga_client.compare.standings import Block
 from quadriga_client.load.arrivals import ClosedLoop
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.measurement import MeasurementSettings, measure

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final, TypeAlias
 
-from quadriga_client.compare.comparison import Block, Level, Measure, Ratio, Standing, Verdict
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Block, Level, Measure, Ratio, Standing, Verdict
 from quadriga_client.load.intervals import LEAST_VALUES, median_interval, ratio_interval
 from quadriga_client.load.report import Interval
 

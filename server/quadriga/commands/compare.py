@@ -13,10 +13,11 @@ from quadriga.commands.connection import Target, connection, first_token, target
 from quadriga.commands.console import output_console
 from quadriga.commands.parsed import parse_shape, parsed, typed_command
 from quadriga_client.compare.changes import changes
-from quadriga_client.compare.comparison import Comparison, Tolerance
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.contestants import parse_contestants
 from quadriga_client.compare.errors import Disagreement
 from quadriga_client.compare.formats import json, prepare, write
+from quadriga_client.compare.likeness import Tolerance
 from quadriga_client.compare.options import Access, CompareOptions
 from quadriga_client.compare.session import run_comparison
 from quadriga_client.errors import QuadrigaClientError

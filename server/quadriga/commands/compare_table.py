@@ -10,9 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from quadriga_client.compare.comparison import Agreement, Block, Changes, Comparison, Contender, Level, Standing
+from quadriga_client.compare.change import Changes
+from quadriga_client.compare.comparison import Comparison, Contender
 from quadriga_client.compare.formats.sections import UNKNOWN, level_title
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Block, Level, Standing
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
 from quadriga_client.load.report import Interval

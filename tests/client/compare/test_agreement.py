@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quadriga_client.compare.agreement import Answers, agreement
-from quadriga_client.compare.comparison import Agreement, Tolerance
+from quadriga_client.compare.likeness import Agreement, Tolerance
 from quadriga_proto.codec import Array
 
 TOLERANCE = Tolerance(absolute=0.01, relative=0.1)

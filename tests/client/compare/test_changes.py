@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from comparisons import comparison, contender, made_level
 
+from quadriga_client.compare.change import Changes
 from quadriga_client.compare.changes import change, changes, check_comparable
-from quadriga_client.compare.comparison import Changes, Comparison
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.load.report import Fingerprint, Interval
 

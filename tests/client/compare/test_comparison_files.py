@@ -10,12 +10,13 @@ from comparisons import comparison, made_level
 from load_reports import NASTY_NAMES
 
 from quadriga_client.compare.changes import changes
-from quadriga_client.compare.comparison import Agreement, Comparison
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.compare.formats import NAMES, json, prepare, write
 from quadriga_client.compare.formats.csv import blocks_csv
 from quadriga_client.compare.formats.figures import html
 from quadriga_client.compare.formats.sections import lead, sections, title
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.load.formats.markdown import document_markdown
 
 REPORT = comparison({"a": 100.0, "b": 200.0})

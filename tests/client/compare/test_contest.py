@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from simulated_source import MS, SECOND, SimulatedServer, SimulatedSource, always
 
 from quadriga_client.compare.blocks import Plan, schedule
-from quadriga_client.compare.comparison import Block
 from quadriga_client.compare.contest import Contest
 from quadriga_client.compare.contestants import Contestant
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.standings import Block
 from quadriga_client.compare.timing import Lane
 
 CONTESTANTS = tuple(Contestant(name=name, model=name, version="", url="127.0.0.1:8001") for name in "ab")

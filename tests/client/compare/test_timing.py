@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from simulated_source import MS, SECOND, SimulatedServer, SimulatedSource, always
 
-from quadriga_client.compare.comparison import Block
+from quadriga_client.compare.standings import Block
 from quadriga_client.compare.timing import SETTLING_SHARE, Lane, time_block, warm_up
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.server_reading import ModelFacts, ServerReading, Sums

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from comparisons import ROUNDS, block, blocks
 
-from quadriga_client.compare.comparison import Block, Level, Measure, Standing, Verdict
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Block, Level, Measure, Standing, Verdict
 from quadriga_client.compare.verdict import figures_of, level, verdict
 
 NAMES = ["a", "b", "c"]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from quadriga_client.compare.comparison import Comparison, Level
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.formats.json import encode
 from quadriga_client.compare.formats.sections import level_title
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Level
 from quadriga_client.compare.verdict import is_saturated
 from quadriga_client.load.formats.canvas import Axis
 from quadriga_client.load.formats.document import Picture, Section

@@ -3,17 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from quadriga_client.compare.comparison import (
-    Agreement,
-    Change,
-    Changes,
-    Comparison,
-    Contender,
-    Level,
-    Standing,
-    Verdict,
-)
+from quadriga_client.compare.change import Change, Changes
+from quadriga_client.compare.comparison import Comparison, Contender
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Level, Standing, Verdict
 from quadriga_client.compare.verdict import is_saturated
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table
