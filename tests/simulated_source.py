@@ -12,6 +12,7 @@ import numpy as np
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
 from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.scheduling import Scheduled, Scheduling
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -80,6 +81,8 @@ class SimulatedSource:
         gap: Time that the generator needs for each request before it can come to the next one, in ns.
         timeout: Time after which a request is given up, in ns.
         interrupts: Times from the start at which Ctrl-C comes, ascending.
+        busy: Of the generator process: its shares of the time on a CPU and waiting for one; None: nobody knows.
+        turn: Its time between two turns on a CPU, in ns.
         runs: All that were started.
     """
 
@@ -88,6 +91,8 @@ class SimulatedSource:
     gap: int = 0
     timeout: int = 30 * SECOND
     interrupts: list[int] = field(default_factory=list)
+    busy: tuple[float, float] | None = None
+    turn: int = MS
     runs: "list[SimulatedRun]" = field(default_factory=list)
 
     def start(self, arrivals: Arrivals) -> "SimulatedRun":
@@ -124,6 +129,14 @@ class SimulatedRun:
         self._source.clock.now = max(self._source.clock.now, until_ns)
         self._send(until)
         return self._take(until)
+
+    def scheduling(self) -> Scheduling:
+        """See `Run`."""
+        if self._source.busy is None:
+            return {}
+        now = self._source.clock.now
+        running, waiting = self._source.busy
+        return {4711: Scheduled(round(running * now), round(waiting * now), now // self._source.turn)}
 
     def finish(self) -> Samples:
         """See `Run`."""

@@ -9,6 +9,7 @@
     child.py, messages.py   how such processes start and end, and what goes through their pipes
     echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
     windows.py      samples into windows; where three agree, the warm-up is over               pure
+    scheduling.py   what generators got of the CPUs, and whether that was enough
     measurement.py  one level of load, from its start to its row
     levels.py       levels of load, as texts give them                                         pure
     slo.py          objectives, and the highest rate at which one holds                        pure

@@ -16,6 +16,7 @@ from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import Row, ServerSide, Window
 from quadriga_client.load.rows import Seen, row_of, window_of
 from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.scheduling import Look
 from quadriga_client.load.server_reading import ServerReading
 from quadriga_client.load.server_side import ServerProbe, between
 from quadriga_client.load.source import LoadSource, Run
@@ -145,6 +146,7 @@ class _Measurement:
         self._under_way = self._finishing = False
         self._samples: list[Samples] = []
         self._readings: list[_Reading] = []  # at the begin of the first window, and at the end of each
+        self._looks: list[Look] = []  # likewise, at the generators
         self._notes: list[str] = []
 
     def watch(self) -> None:
@@ -152,12 +154,14 @@ class _Measurement:
         run = self._run = self._source.start(self._arrivals)
         self._started_ns, self._under_way = run.started_ns, True
         self._cutter = Cutter(run.started_ns, self._settings.window_seconds, least_requests(self._arrivals))
+        self._look(run)
         self._read()
         while self._decision.verdict is Verdict.GO_ON:
             until_ns = self._cutter.next_ns
             self._samples.append(run.collect(until_ns))
             self._cutter.add(self._samples[-1], until_ns)
             if self._cutter.full:
+                self._look(run)
                 self._close_window()
 
     def finish(self) -> None:
@@ -192,6 +196,7 @@ class _Measurement:
             windows=self._warm_up.windows,
             first=first,
             verdict=self._decision.verdict,
+            looks=self._looks[first:],
             server=self._server_side(samples, first),
             notes=tuple(self._notes),
         )
@@ -203,6 +208,9 @@ class _Measurement:
             lag_share=settings.lag_share,
             seed=settings.seed,
         )
+
+    def _look(self, run: Run) -> None:
+        self._looks.append(Look(self._clock(), run.scheduling()))
 
     def _close_window(self) -> None:
         cut = self._cutter.close()

@@ -19,6 +19,7 @@ from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
 from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
+from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.windows import Cut, Verdict
 
 _CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
@@ -37,6 +38,7 @@ class Seen:
         windows: All of them, at least one.
         first: The number of the first that is measured; all after it are as well.
         verdict: Why the run ended; GO_ON: somebody interrupted it.
+        looks: At the generators, at the begin of the first measured window and at the ends of as many as are full.
         server: What the server told of the measured time.
         notes: What is to be said besides.
     """
@@ -47,6 +49,7 @@ class Seen:
     windows: Sequence[Cut]
     first: int
     verdict: Verdict
+    looks: Sequence[Look] = ()
     server: ServerSide | None = None
     notes: tuple[str, ...] = ()
 
@@ -85,13 +88,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     service = distribution(answered.ended - answered.begun, of_block, seed=seed)
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
-    saturated = saturation(
-        lag_p99_ms=lag_p99_ms,
-        latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
-        lag_share=lag_share,
-        begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
-        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
-    )
+    saturated = _saturation(seen, latency, lag_p99_ms, lag_share)
     errors = _errors(due)
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
@@ -122,6 +119,23 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
 def window_of(cut: Cut, measured: bool) -> Window:
     """A window as the report has it."""
     return Window(seconds=cut.seconds, throughput=cut.throughput, p99_ms=cut.p99_ms, measured=measured)
+
+
+def _saturation(seen: Seen, latency: Distribution, lag_p99_ms: float, lag_share: float) -> str | None:
+    """What shows that the row is the generator's, by its samples or by what it got of the CPUs."""
+    samples, begin_ns, end_ns = seen.samples, seen.begin_ns, seen.end_ns
+    return saturation(
+        lag_p99_ms=lag_p99_ms,
+        latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
+        lag_share=lag_share,
+        begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
+        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
+    ) or starvation_in(
+        seen.looks,
+        latency_ms=latency.mean_ms if latency.count else None,
+        lag_share=lag_share,
+        open_requests=0 if isinstance(seen.arrivals, ClosedLoop) else latency.count,
+    )
 
 
 def _blocks(seen: Seen, answered: Samples) -> int:

@@ -160,6 +160,22 @@ def test_wake_ups_next_to_short_latencies_are_no_alarm_but_told() -> None:
     assert row.notes == ("up to 0.05 ms of these latencies are the generator's wake-ups (under 0.1 ms)",)
 
 
+@pytest.mark.parametrize("arrivals", [ClosedLoop(4), Constant(500.0)])
+def test_a_generator_that_waits_for_a_cpu_is_saturated(arrivals: Arrivals) -> None:
+    source = SimulatedSource(SimulatedServer(always(2 * MS), workers=2), busy=(0.1, 0.6))
+    row = measured(source, arrivals)
+    assert (row.saturated, row.stable, row.lag_p99_ms) == (True, True, 0.0)
+    assert "waited for a CPU 60% of the time" in row.notes[0]
+
+
+def test_a_generator_that_spins_is_saturated_in_a_closed_loop_alone() -> None:
+    busy = SimulatedSource(SimulatedServer(always(2 * MS), workers=2), busy=(0.97, 0.01))
+    assert not measured(busy, Constant(500.0)).saturated
+    row = measured(busy, ClosedLoop(4))
+    assert row.saturated
+    assert row.notes[0].startswith("generator saturated: process 4711 of it was running 97% of the time")
+
+
 def test_a_server_that_only_fails() -> None:
     row = measured(SimulatedServer(code=14), ClosedLoop(2))
     assert (row.stable, row.latency.count, row.throughput.value) == (False, 0, 0.0)
