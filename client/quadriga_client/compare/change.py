@@ -40,6 +40,8 @@ class Changes:
         created: When that was made.
         tolerated: The share by which a figure may get worse.
         entries: Every figure that both have.
+        missing: Figures of the older one that cannot be compared any more although their contestant and level were
+            measured again, in sentences.
         warnings: What makes them unlike, in sentences: another machine, other versions.
     """
 
@@ -48,6 +50,7 @@ class Changes:
     tolerated: float
     entries: tuple[Change, ...]
     warnings: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def worse(self) -> tuple[Change, ...]:

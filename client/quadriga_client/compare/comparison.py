@@ -88,7 +88,7 @@ class Comparison:
         agreements: Of all but the first.
         allowed_different: Whether they were timed although they do not agree.
         seed: Of the blocks' order and the intervals.
-        block_seconds: Of each block.
+        block_seconds: Of each block; those of a contestant that is slow are longer, as the blocks themselves say.
         connections: Of each contestant.
         processes: Generator processes of each contestant.
         one_awake: Whether only one contestant was loaded at a time.

@@ -2,6 +2,7 @@
 
 QuadrigaClientError
 └── CompareError        nothing can be compared, or nothing that says anything: the text tells what to do
+    ├── WrongOption       an option does not fit the first contestant, which was to be asked before that was known
     └── Disagreement      the contestants do not answer alike, and that was not allowed
 """
 
@@ -13,6 +14,10 @@ from quadriga_client.errors import QuadrigaClientError
 
 class CompareError(QuadrigaClientError):
     """Nothing can be compared, or nothing that says anything."""
+
+
+class WrongOption(CompareError):
+    """An option does not fit the first contestant."""
 
 
 class Disagreement(CompareError):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far an element may be from the first contestant's: `absolute + relative * |the first's|`.
+    """How far an element may be from the first contestant's: `absolute * scale + relative * |the first's|`.
 
-    That is what numpy's allclose does. Elements that are not floating point must be equal.
+    The scale is the largest `|value|` of the first contestant's output, so that the same tolerance suits probabilities
+    and logits. Elements that are not floating point must be equal.
     """
 
     absolute: float = 1e-4
@@ -45,7 +46,7 @@ class Agreement:
         contestant: Its name.
         agrees: Whether there are no problems.
         outputs: In the first's order; empty where they cannot be compared.
-        top1: Share of rows whose largest score is of the same class; None where no output has scores by row.
+        top1: Share of rows whose largest score is of the same class; None where no output is known to be of classes.
         problems: What differs and by how much, in sentences.
     """
 

@@ -1,9 +1,10 @@
 """One comparison, from its options to its report. Runs in the command's process.
 
-Contestants agree first. Whatever ends the timing early leaves a report of what was timed until then.
+Contestants agree first. Whatever ends the timing early leaves a report of what was timed until then, and after the
+timing nothing is asked of anybody: all that follows is arithmetic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from quadriga_client.compare.comparison import SCHEMA, Comparison, Contender, Sh
 from quadriga_client.compare.contest import Contest, Observer, Timed
 from quadriga_client.compare.errors import CompareError, Disagreement
 from quadriga_client.compare.likeness import Agreement
+from quadriga_client.compare.neighbours import neighbours_of
 from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.timing import Lane
 from quadriga_client.compare.verdict import level
@@ -22,12 +24,21 @@ from quadriga_client.load.fingerprint import fingerprint
 from quadriga_client.load.fleet import Fleet
 
 
-def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str = "", command: str = "") -> Comparison:
+def run_comparison(
+    options: CompareOptions,
+    observer: Observer,
+    *,
+    hold: Callable[[], None] = lambda: None,
+    quadriga: str = "",
+    command: str = "",
+) -> Comparison:
     """Compares models.
 
     Args:
         options: Of the comparison.
         observer: Is told how it goes.
+        hold: Is called before servers are put back as they were, and before the report is made. From then on, no signal
+            should end the process; whoever calls this function handles them.
         quadriga: This package's version, for the report.
         command: As it was typed, for the report; without secrets.
 
@@ -37,6 +48,7 @@ def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str
     Raises:
         Disagreement: The contestants do not answer alike, and that is not allowed.
         CompareError: They cannot be compared.
+        WrongOption: An option does not fit the first contestant.
         LoadError: No inputs can be made, or a metrics page is none.
         KeyboardInterrupt: Before the timing, when there is nothing to report.
     """
@@ -46,16 +58,23 @@ def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str
     with ExitStack() as stack:
         clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
         awake: Awake = AllAwake()
+        left: list[str] = []
+
+        def told(text: str) -> None:
+            left.append(text)
+            observer.left(text)
+
         with ExitStack() as until_timed:
             if options.one_awake:
-                awake = until_timed.enter_context(OneAwake(options.contestants, clients))
+                awake = until_timed.enter_context(OneAwake(options.contestants, clients, told))
+            until_timed.callback(observer.phase, "ending")
+            until_timed.callback(hold)
             roll = Roll(options, clients, awake)
             for contestant in options.contestants:
                 observer.phase(f"asking {contestant.name}")
                 roll.call(contestant)
             agreements, inputs = _agreed(options, roll)
-            timed = _timed(options, roll.entries, awake, observer)
-            observer.phase("ending")
+            timed = _timed(options, roll.entries, awake, observer, hold)
     comparison = Comparison(
         schema=SCHEMA,
         quadriga=quadriga,
@@ -67,7 +86,7 @@ def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str
         agreements=agreements,
         allowed_different=options.allow_different,
         seed=options.seed,
-        block_seconds=options.plan().block_seconds,
+        block_seconds=options.plan().share,
         connections=options.connections,
         processes=options.processes,
         one_awake=options.one_awake,
@@ -76,7 +95,7 @@ def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str
             level([entry.contestant.name for entry in roll.entries], concurrency, blocks, options.seed)
             for concurrency, blocks in timed.blocks.items()
         ),
-        notes=(*awake.notes, *timed.notes),
+        notes=(*awake.notes, *timed.notes, *left),
         interrupted=timed.interrupted,
         error=timed.error,
     )
@@ -105,7 +124,9 @@ def _agreed(options: CompareOptions, roll: Roll) -> tuple[tuple[Agreement, ...],
     return agreements, inputs
 
 
-def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, observer: Observer) -> Timed:
+def _timed(
+    options: CompareOptions, entries: Sequence[Entry], awake: Awake, observer: Observer, hold: Callable[[], None]
+) -> Timed:
     with ExitStack() as stack:
         lanes = [
             Lane(
@@ -114,6 +135,7 @@ def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, obse
                     Fleet(entry.target, connections=options.connections, processes=options.processes)
                 ),
                 probe=entry.probe,
+                neighbours=neighbours_of(entry.probe),
                 rows=options.rows,
             )
             for entry in entries
@@ -121,10 +143,11 @@ def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, obse
         contest = Contest(
             contestants=options.contestants,
             lanes=lanes,
-            plan=options.plan(),
+            seconds=options.seconds,
             seed=options.seed,
             awake=awake,
             observer=observer,
+            hold=hold,
         )
         return contest.run(options.concurrencies)
 

@@ -2,7 +2,7 @@
 
     sections.py   the report before it is HTML or Markdown
     figures.py    its plots
-    json.py       the report for programs, and back
+    json.py       the report for programs, and back; comparison.schema.json describes it
     csv.py        a line per block
 
 Pages, Markdown and plots are those of `quadriga_client.load.formats`.
@@ -14,9 +14,12 @@ from typing import Final
 
 from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.report_files import write_whole
 
+#: What is read back.
+REPORT: Final = "comparison.json"
 #: All that is written; the suffix says how.
-NAMES: Final = ("comparison.json", "comparison.md", "comparison.html", "comparison.csv")
+NAMES: Final = (REPORT, "comparison.md", "comparison.html", "comparison.csv")
 
 
 def prepare(folder: Path) -> None:
@@ -46,18 +49,13 @@ def write(report: Comparison, folder: Path) -> None:
     title, lead, body = sections.title(report), sections.lead(report), sections.sections(report)
     contents = (
         json.encode(report),
-        document_markdown(title, body, lead=lead).encode(),
-        figures.html(report, title, lead, body).encode(),
-        csv.blocks_csv(report).encode(),
+        document_markdown(title, body, lead=lead).encode(errors="replace"),
+        figures.html(report, title, lead, body).encode(errors="replace"),
+        csv.blocks_csv(report).encode(errors="replace"),
     )
     for name, content in zip(NAMES, contents, strict=True):
         path = folder / name
-        unfinished = folder / f".{name}.{os.getpid()}.tmp"
         try:
-            try:
-                unfinished.write_bytes(content)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            write_whole(path, content)
         except OSError as error:
             raise CompareError(f"the report cannot be written to {path}: {error.strerror or error}") from None
