@@ -27,7 +27,8 @@ from quadriga_client.compare.options import CompareOptions
 
 #: The shortest that two models can be timed.
 SHORTEST = ("--duration", "6")
-SAME = ("same_onnx", "same_torchscript", "same_keras", "same_savedmodel")
+#: One network; that all of its formats answer alike is for `test_models.py` to say.
+SAME = ("same_onnx", "same_torchscript")
 LOADED = ("fast", "straight", "swapped", "failing")
 TWO = [{"name": "x", "datatype": "FP32", "shape": [4]}, {"name": "y", "datatype": "FP32", "shape": [4]}]
 
@@ -137,7 +138,7 @@ def test_ctrl_c_writes_what_there_is_and_puts_back_what_was_loaded(server: Runni
     assert all(contestant.load_ms for contestant in report.contestants)
 
 
-def test_one_network_in_four_formats_agrees(
+def test_one_network_in_two_formats_agrees(
     start: Callable[..., RunningServer], demo_repository: Path, tmp_path: Path
 ) -> None:
     for name in SAME:
@@ -149,8 +150,6 @@ def test_one_network_in_four_formats_agrees(
         roll = Roll(options, clients, AllAwake())
         for contestant in options.contestants:
             roll.call(contestant)
-    assert [(found.contestant, found.agrees, found.top1) for found in roll.agreements()] == [
-        (name, True, 1.0) for name in SAME[1:]
-    ]
-    backends = {entry.contender.backend for entry in roll.entries}
-    assert backends == {"onnx", "torchscript", "keras", "tensorflow"}
+    (found,) = roll.agreements()
+    assert (found.contestant, found.agrees, found.top1) == ("same_torchscript", True, 1.0)
+    assert [entry.contender.backend for entry in roll.entries] == ["onnx", "torchscript"]

@@ -18,6 +18,7 @@ from quadriga_client.compare.errors import CompareError, Disagreement
 from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.neighbours import neighbours_of
 from quadriga_client.compare.options import CompareOptions
+from quadriga_client.compare.standings import Level
 from quadriga_client.compare.timing import Lane
 from quadriga_client.compare.verdict import level
 from quadriga_client.load.fingerprint import fingerprint
@@ -91,14 +92,21 @@ def run_comparison(
         processes=options.processes,
         one_awake=options.one_awake,
         fingerprint=machine,
-        levels=tuple(
-            level([entry.contestant.name for entry in roll.entries], concurrency, blocks, options.seed)
-            for concurrency, blocks in timed.blocks.items()
-        ),
+        levels=_levels(options, timed),
         notes=(*awake.notes, *timed.notes, *left),
         interrupted=timed.interrupted,
         error=timed.error,
     )
+    return _beside(options, comparison)
+
+
+def _levels(options: CompareOptions, timed: Timed) -> tuple[Level, ...]:
+    names = [contestant.name for contestant in options.contestants]
+    return tuple(level(names, concurrency, blocks, options.seed) for concurrency, blocks in timed.blocks.items())
+
+
+def _beside(options: CompareOptions, comparison: Comparison) -> Comparison:
+    """The comparison with its changes since the older report, where there is one."""
     if options.against is None or not comparison.levels:
         return comparison
     beside = changes(options.against, comparison, against=options.against_name, tolerated=options.tolerated)

@@ -7,7 +7,7 @@ leave out. The page of all models, which costs the server more, is read outside 
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ from quadriga_client.load.errors import LoadError
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.samples import OK, Samples, Times
 from quadriga_client.load.saturation import saturation
-from quadriga_client.load.scheduling import starvation
+from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.server_reading import ServerReading
 from quadriga_client.load.server_side import ServerProbe, between
 from quadriga_client.load.source import LoadSource
@@ -86,29 +86,17 @@ def time_block(
     begin_ns = run.started_ns + round(seconds * SETTLING_SHARE * _S_NS)
     end_ns = begin_ns + round(seconds * _S_NS)
     parts = [run.collect(begin_ns)]
-    first_ns, first = clock(), run.scheduling()
+    looks = [Look(clock(), run.scheduling())]
     parts.append(run.collect(end_ns))
-    last_ns, last = clock(), run.scheduling()
+    looks.append(Look(clock(), run.scheduling()))
     parts.append(run.finish())
     after = _read(lane.probe)
     others_after = None if lane.neighbours is None else lane.neighbours.read()
     samples = Samples.joined(parts)
+    cpu = _cpu_time(before, after, samples, lane.rows, alone=were_quiet(others_before, others_after))
     counted = samples.where((samples.ended >= begin_ns) & (samples.ended < end_ns))
     latencies_ns = _latencies(counted)
-    starved = starvation(
-        first,
-        last,
-        last_ns - first_ns,
-        latency_ms=float(latencies_ns.mean()) / _MS_NS if len(latencies_ns) else None,
-        lag_share=_LAG_SHARE,
-    )
-    cpu = _cpu_time(before, after, samples, lane.rows, alone=were_quiet(others_before, others_after))
     p99_ms = _percentile_ms(latencies_ns, 99)
-    lag_p99_ms = _percentile_ms(counted.begun - counted.due, 99) or 0.0
-    # In a closed loop nobody knows how many were due.
-    late = saturation(
-        lag_p99_ms=lag_p99_ms, latency_p99_ms=p99_ms, lag_share=_LAG_SHARE, begun=len(counted.begun), due=0
-    )
     return Block(
         contestant=lane.name,
         round=number,
@@ -117,8 +105,8 @@ def time_block(
         throughput=throughput_of(samples, begin_ns, end_ns),
         p50_ms=_percentile_ms(latencies_ns, 50),
         p99_ms=p99_ms if len(latencies_ns) >= LEAST_FOR_P99 else None,
-        lag_p99_ms=lag_p99_ms,
-        saturated=late is not None or starved is not None,
+        lag_p99_ms=_percentile_ms(counted.begun - counted.due, 99) or 0.0,
+        saturated=_is_saturated(counted, looks),
         # Also those of its begin, and requests that were given up after its end.
         errors=errors_of(samples),
         cpu_ms_per_row=cpu.ms_per_row,
@@ -126,6 +114,20 @@ def time_block(
         cpu_shared=cpu.shared,
         memory_bytes=None if after is None else after.facts.memory_bytes,
     )
+
+
+def _is_saturated(counted: Samples, looks: Sequence[Look]) -> bool:
+    """Whether the generator was the limit, by its lag or by what it got of the CPUs."""
+    latencies_ns = _latencies(counted)
+    late = saturation(
+        lag_p99_ms=_percentile_ms(counted.begun - counted.due, 99) or 0.0,
+        latency_p99_ms=_percentile_ms(latencies_ns, 99),
+        lag_share=_LAG_SHARE,
+        begun=len(counted.begun),
+        due=0,  # in a closed loop nobody knows how many were
+    )
+    mean_ms = float(latencies_ns.mean()) / _MS_NS if len(latencies_ns) else None
+    return (late or starvation_in(looks, latency_ms=mean_ms, lag_share=_LAG_SHARE)) is not None
 
 
 def throughput_of(samples: Samples, begin_ns: int, end_ns: int) -> float:

@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Final, TypeAlias
 
 from quadriga_client.compare.factors import is_correlated, lag1, times
-from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.measures import MEASURES, Kind
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block, Level, Measure, Ratio, Standing, Verdict
 from quadriga_client.load.intervals import LEAST_VALUES, median_interval, ratio_interval
 from quadriga_client.load.report import Interval
@@ -97,19 +97,16 @@ def verdict(measure: Measure, standings: Sequence[Standing], figures: Figures, s
     if len(rounds) < LEAST_VALUES:
         return undecided(f"no difference shown: {len(rounds)} complete rounds are too few, {LEAST_VALUES} are needed")
     known = {name: [figures[name][number] for number in rounds] for name in able}
-    ratios = {name: ratios_of(name, known, seed) for name in able}
-    best = max(able, key=lambda name: sum(_ahead(ratio.ratio, more=kind.more_is_better) for ratio in ratios[name]))
+    ratios = max((ratios_of(name, known, seed) for name in able), key=lambda each: _rank(each, kind))
+    best = ratios[0].contestant
     saturated = [standing.contestant for standing in standings if is_saturated(standing)] if kind.of_the_client else []
     if saturated:
-        said = f"no difference shown: the load generator was the limit with {', '.join(saturated)}"
-        return undecided(said, ratios[best])
-    winner = next((name for name in able if all(_better(ratio, kind.more_is_better) for ratio in ratios[name])), None)
-    if winner is None:
-        equals = [ratio.to for ratio in ratios[best] if not _better(ratio, kind.more_is_better)]
-        return undecided(f"no difference shown between {best} and {', '.join(equals)}", ratios[best])
-    leads = ", ".join(times(ratio.ratio, ratio.to, more=kind.more_is_better) for ratio in ratios[winner])
-    said = f"{winner} has the {kind.best}: {leads}{_follows(ratios[winner])}{left_out}"
-    return Verdict(measure=measure, winner=winner, sentence=said, ratios=ratios[winner])
+        return undecided(f"no difference shown: the load generator was the limit with {', '.join(saturated)}", ratios)
+    if equals := [ratio.to for ratio in ratios if not _better(ratio, kind)]:
+        return undecided(f"no difference shown between {best} and {', '.join(equals)}", ratios)
+    leads = ", ".join(times(ratio.ratio, ratio.to, more=kind.more_is_better) for ratio in ratios)
+    said = f"{best} has the {kind.best}: {leads}{_follows(ratios)}{left_out}"
+    return Verdict(measure=measure, winner=best, sentence=said, ratios=ratios)
 
 
 def ratios_of(name: str, known: Mapping[str, Sequence[float]], seed: int) -> tuple[Ratio, ...]:
@@ -130,12 +127,17 @@ def ratios_of(name: str, known: Mapping[str, Sequence[float]], seed: int) -> tup
     return tuple(found)
 
 
-def _ahead(ratio: Interval, *, more: bool) -> bool:
-    return ratio.value > 1 if more else ratio.value < 1
+def _rank(ratios: Sequence[Ratio], kind: Kind) -> tuple[int, int]:
+    """How many others one is shown to be better than, and how many it is ahead of; who beats all has the highest."""
+    return sum(_better(ratio, kind) for ratio in ratios), sum(_ahead(ratio, kind) for ratio in ratios)
 
 
-def _better(ratio: Ratio, more: bool) -> bool:
-    return excludes_one(ratio.ratio) and _ahead(ratio.ratio, more=more)
+def _ahead(ratio: Ratio, kind: Kind) -> bool:
+    return ratio.ratio.value > 1 if kind.more_is_better else ratio.ratio.value < 1
+
+
+def _better(ratio: Ratio, kind: Kind) -> bool:
+    return excludes_one(ratio.ratio) and _ahead(ratio, kind)
 
 
 def _follows(ratios: Sequence[Ratio]) -> str:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from comparisons import comparison, made_level
+from comparisons import blocks, comparison, made_level
 from load_reports import NASTY_NAMES
 
 from quadriga_client.compare.changes import changes
 from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.compare.formats import NAMES, json, prepare, write
+from quadriga_client.compare.formats import REPORT as REPORT_NAME
 from quadriga_client.compare.formats.csv import blocks_csv
 from quadriga_client.compare.formats.figures import html
 from quadriga_client.compare.formats.sections import lead, sections, title
 from quadriga_client.compare.likeness import Agreement
+from quadriga_client.compare.verdict import level
 from quadriga_client.load.formats.markdown import document_markdown
 
 SCHEMA_FILE = Path(__file__).parents[3] / "client/quadriga_client/compare/formats/comparison.schema.json"
@@ -117,6 +119,19 @@ def test_a_report_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(CompareError, match=r"cannot be written to .*comparison\.json: "):
         write(REPORT, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [NAMES[0]]
+
+
+def test_the_json_is_written_whatever_becomes_of_the_pages(tmp_path: Path) -> None:
+    (tmp_path / "comparison.csv").mkdir()
+    with pytest.raises(CompareError, match=r"cannot be written to .*comparison\.csv: "):
+        write(REPORT, tmp_path)
+    assert json.read(tmp_path / REPORT_NAME) == REPORT
+
+
+def test_figures_of_0_can_be_drawn(tmp_path: Path) -> None:
+    made = [replace(each, throughput=0.0, p50_ms=None, p99_ms=None) for each in blocks({"a": 1.0, "b": 1.0})]
+    write(comparison({"a": 1.0, "b": 1.0}, levels=[level(["a", "b"], 8, made, 0)]), tmp_path)
+    assert "0 (0–0)" in markdown(json.read(tmp_path / REPORT_NAME))  # noqa: RUF001
 
 
 def test_csv_has_a_line_for_each_block() -> None:
