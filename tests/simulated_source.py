@@ -107,11 +107,12 @@ class SimulatedRun:
     Attributes:
         started_ns: See `Run`.
         finished: How often `finish` was called.
+        finished_at: When, in ns.
     """
 
     def __init__(self, source: SimulatedSource, arrivals: Arrivals) -> None:
         self.started_ns = source.clock.now
-        self.finished = 0
+        self.finished = self.finished_at = 0
         self._source = source
         self._generator_free = 0
         self._workers_free = [0] * source.server.workers
@@ -141,6 +142,7 @@ class SimulatedRun:
     def finish(self) -> Samples:
         """See `Run`."""
         self.finished += 1
+        self.finished_at = self._source.clock.now
         now = self._source.clock.now - self.started_ns
         self._send(now)
         last = max((ended for ended, *_ in self._ended), default=now)

@@ -21,7 +21,7 @@ from quadriga_client.load.formats import json as report_json
 
 #: In the environment of the load tests here, from which their generators have it.
 MARK = {"LOAD_COMMAND_MARK": str(os.getpid())}
-SHORT = ("--window", "0.1", "--max-windows", "3", "--no-ceiling")
+SHORT = ("--window", "0.1", "--max-windows", "3", "--measured-windows", "2", "--no-ceiling")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,18 @@ def report_of(server: RunningServer, *arguments: str, status: int = 0) -> dict[s
 def test_a_closed_sweep_and_every_format(server: RunningServer, tmp_path: Path) -> None:
     names = ("r.json", "r.csv", "r.perf_analyzer.csv", "r.md", "r.html")
     outputs = [text for name in names for text in ("--output", str(tmp_path / name))]
-    levels = ("--concurrency", "1,4", "--window", "0.2", "--max-windows", "5", "--metrics", server.http)
+    levels = (
+        "--concurrency",
+        "1,4",
+        "--window",
+        "0.2",
+        "--max-windows",
+        "5",
+        "--measured-windows",
+        "2",
+        "--metrics",
+        server.http,
+    )
     result = load(server, "slow", *levels, "--rows", "2", *outputs)
     assert result.returncode == 0, result.stderr
     document = json.loads((tmp_path / "r.json").read_text())

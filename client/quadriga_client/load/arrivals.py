@@ -67,14 +67,17 @@ def schedule(arrivals: OpenLoop, index: int = 0, processes: int = 1) -> Iterator
         index: The process's, from 0.
         processes: How many there are.
     """
-    match arrivals:
-        case Poisson():
-            chunks = _poisson(arrivals)
-        case Constant():
-            chunks = _constant(arrivals)
-        case Trace():
-            chunks = _trace(arrivals)
-    return _every(chunks, index, processes)
+    return _every(_chunks(arrivals), index, processes)
+
+
+def due_times(arrivals: OpenLoop, until_ns: int) -> Times:
+    """When requests are due before a time, of all processes together: [n], ascending, in ns from the start."""
+    found = []
+    for chunk in _chunks(arrivals):
+        found.append(chunk[: int(np.searchsorted(chunk, until_ns))])
+        if len(found[-1]) < len(chunk):
+            break
+    return np.concatenate(found)
 
 
 def check(arrivals: Arrivals) -> None:
@@ -129,6 +132,16 @@ def read_trace(path: Path) -> Trace:
     trace = Trace(tuple(offsets), path)
     check(trace)
     return trace
+
+
+def _chunks(arrivals: OpenLoop) -> Iterator[Times]:
+    match arrivals:
+        case Poisson():
+            return _poisson(arrivals)
+        case Constant():
+            return _constant(arrivals)
+        case Trace():
+            return _trace(arrivals)
 
 
 def _every(chunks: Iterator[Times], index: int, processes: int) -> Iterator[int]:

@@ -129,6 +129,7 @@ class LoadOptions:
             "agreeing_windows": str(self.measurement.agreeing_windows),
             "tolerance": f"{self.measurement.tolerance:g}",
             "most_windows": str(self.measurement.most_windows),
+            "measured_windows": str(self.measurement.measured_windows),
             "lag_share": f"{self.measurement.lag_share:g}",
             "seed": str(self.seed),
         }

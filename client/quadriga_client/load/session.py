@@ -39,7 +39,7 @@ class Observer(Protocol):
         """A level begins."""
 
     def window(self, window: Window) -> None:
-        """A window of that level is over."""
+        """A window of that level is over; those of its warm-up are not measured."""
 
     def row(self, row: Row) -> None:
         """The level is over."""

@@ -1,7 +1,7 @@
 """Objectives as "p99<15ms", and the search for the highest rate at which one holds. Pure.
 
 A rate holds where the objective does, the row is steady and the server's own, no more requests failed than the
-objective allows (without a word on errors: none), and throughput reached the rate. The search doubles the rate until it
+objective allows (without a word on errors: none), and the server keeps up with it. The search doubles the rate until it
 fails (or halves it until it holds), and then goes between the two, in the middle of their logarithms. It takes for
 granted that a rate below one that holds would hold too.
 """
@@ -15,8 +15,6 @@ from typing import Final
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import PERCENTILES, Row, Slo
 
-#: Of the rate, that must come back as answers; less, and requests pile up.
-_REACHED_SHARE: Final = 0.97
 #: Before the search gives up. The lower the rate, the longer the windows: a few halvings must do.
 _MOST_DOUBLINGS: Final = 16
 _MOST_HALVINGS: Final = 6
@@ -75,13 +73,11 @@ class Objective:
     def holds(self, row: Row) -> bool:
         """Whether a row in an open loop shows that its rate can be served like this."""
         tells_errors = any(term.metric == _ERRORS for term in self.terms)
-        # The interval's end, where there is one: arrivals by chance are fewer than wanted now and then.
-        reached = row.throughput.value if row.throughput.high is None else row.throughput.high
         return (
             row.stable
             and not row.saturated
             and (tells_errors or not row.errors)
-            and reached >= _REACHED_SHARE * row.level
+            and row.keeps_up is True
             and all(term.holds(row) for term in self.terms)
         )
 

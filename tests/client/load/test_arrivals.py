@@ -17,6 +17,7 @@ from quadriga_client.load.arrivals import (
     Poisson,
     Trace,
     check,
+    due_times,
     read_trace,
     schedule,
 )
@@ -141,3 +142,10 @@ def test_no_load_can_be_made_of_these(arrivals: Arrivals, message: str) -> None:
 @pytest.mark.parametrize("arrivals", [ClosedLoop(1), Poisson(0.1), Constant(1e5), TRACE])
 def test_of_these_it_can(arrivals: Arrivals) -> None:
     check(arrivals)
+
+
+@pytest.mark.parametrize("arrivals", [Poisson(3000.0, 5), Constant(3000.0), Trace((0, 1, SECOND), Path("day.txt"))])
+def test_what_is_due_before_a_time_is_the_begin_of_the_schedule(arrivals: OpenLoop) -> None:
+    found = due_times(arrivals, SECOND).tolist()
+    assert found == list(itertools.takewhile(lambda due: due < SECOND, schedule(arrivals)))
+    assert len(due_times(arrivals, 0)) == 0

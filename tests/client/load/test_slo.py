@@ -61,8 +61,8 @@ def test_objectives(row: Row, text: str, holds: bool) -> None:
     [
         {"stable": False},
         {"saturated": True},
-        {"throughput": Interval(value=96.0)},
-        {"throughput": Interval(value=90.0, low=88.0, high=96.0)},
+        {"keeps_up": False},
+        {"keeps_up": None},
         {"errors": {"UNAVAILABLE": 1}},
     ],
 )
@@ -72,12 +72,8 @@ def test_a_rate_must_be_reached_steadily_and_without_errors(row: Row, change: di
     assert not objective.holds(replace(row, **change))  # type: ignore[arg-type]
 
 
-def test_a_rate_is_reached_where_chance_explains_what_is_missing(row: Row) -> None:
-    assert parse_objective("p99<15ms").holds(replace(row, throughput=Interval(value=95.0, low=92.0, high=98.0)))
-
-
 def test_as_many_errors_as_are_allowed(row: Row) -> None:
-    failing = replace(row, errors={"UNAVAILABLE": 3, "ABORTED": 1})  # 4 of 300
+    failing = replace(row, errors={"UNAVAILABLE": 6, "ABORTED": 1})  # 7 of 500
     assert parse_objective("p99<15ms,errors<2%").holds(failing)
     assert not parse_objective("p99<15ms,errors<1%").holds(failing)
 
