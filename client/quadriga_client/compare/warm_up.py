@@ -5,10 +5,11 @@ from typing import Final
 
 import numpy as np
 
+from quadriga_client.load.agreement import Agreement
 from quadriga_client.load.arrivals import ClosedLoop
 from quadriga_client.load.samples import OK, Samples
 from quadriga_client.load.source import LoadSource
-from quadriga_client.load.windows import Cutter, Verdict, WarmUp, least_requests
+from quadriga_client.load.windows import Cut, Cutter, least_requests
 
 #: Short windows, which need not be as alike as those that a load test measures, and not for ever.
 _WINDOW_SECONDS: Final = 0.25
@@ -47,21 +48,22 @@ def warm_up(source: LoadSource, concurrency: int, seconds: float) -> Warmed:
     arrivals = ClosedLoop(concurrency)
     least = least_requests(arrivals)
     run = source.start(arrivals)
-    windows = WarmUp(agreeing=_AGREEING, tolerance=_TOLERANCE, most=_MOST_WINDOWS, least=least)
+    rule = Agreement(agreeing=_AGREEING, tolerance=_TOLERANCE, least=least)
     cutter = Cutter(run.started_ns, _WINDOW_SECONDS, least)
     end_ns = run.started_ns + round(seconds * _S_NS)
     parts: list[Samples] = []
-    verdict = Verdict.GO_ON
-    while verdict is Verdict.GO_ON and cutter.until_ns < end_ns:
+    windows: list[Cut] = []
+    steady = over = False
+    while not over and cutter.until_ns < end_ns:
         until_ns = min(cutter.next_ns, end_ns)
         parts.append(run.collect(until_ns))
         cutter.add(parts[-1], until_ns)
         if cutter.full:
-            verdict = windows.push(cutter.close()).verdict
+            windows.append(cutter.close())
+            steady = rule.settled(windows)
+            over = steady or rule.silent(windows) or len(windows) == _MOST_WINDOWS
     parts.append(run.finish())
-    return Warmed(
-        steady=verdict is Verdict.AGREED, cut=verdict is Verdict.GO_ON, latency=_latency(Samples.joined(parts))
-    )
+    return Warmed(steady=steady, cut=not over, latency=_latency(Samples.joined(parts)))
 
 
 def _latency(samples: Samples) -> float:
