@@ -174,3 +174,10 @@ def test_signals_are_held_before_anything_is_put_back(world: World) -> None:
     with pytest.raises(Disagreement, match="b differs"):
         compared(world, one_awake=True)
     assert world.happened == ["hold", "put back", "left: a is not put back"]
+
+
+def test_what_differs_is_timed_where_that_is_allowed(world: World) -> None:
+    world.agrees = False
+    report = compared(world, allow_different=True)
+    assert (report.allowed_different, report.agreements[0].agrees) == (True, False)
+    assert report.levels[0].verdicts[0].winner == "a"

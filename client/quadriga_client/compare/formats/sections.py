@@ -150,8 +150,8 @@ def _known(value: float | None) -> Cell:
 def _agreements(report: Comparison) -> Iterator[Block]:
     first, tolerance = report.contestants[0].name, report.tolerance
     yield Table(
-        f"An element may be away from {first}'s by {tolerance.absolute:g} of {first}'s largest one plus"
-        f" {tolerance.relative:.3g} of its own",
+        f"An element may be away from {first}'s by {tolerance.absolute:g} of {first}'s largest element plus"
+        f" {tolerance.relative:.3g} of that element",
         ["contestant", "verdict", "output", "its own name", "elements", "beyond", "largest difference", "same top 1"],
         [line for agreement in report.agreements for line in _agreement(agreement)],
     )
