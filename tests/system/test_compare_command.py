@@ -1,7 +1,7 @@
-"""`quadriga compare` against the real server: agreement, a report and its files, refusals, Ctrl-C.
+"""`quadriga compare` against the real server: a report and its files, refusals, Ctrl-C.
 
 How a comparison is timed and judged is tested without real time in `tests/client/compare`: here, no figure is looked at
-that a busy machine could change.
+that a busy machine could change. That models of all formats answer alike for it is in `test_models.py`.
 """
 
 import os
@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,10 @@ from running_server import RunningServer, run_cli, wait_for, write_fake
 
 from quadriga.cli import main
 from quadriga_client import Client
-from quadriga_client.compare.answers import Roll
-from quadriga_client.compare.awake import AllAwake
-from quadriga_client.compare.contestants import parse_contestants
 from quadriga_client.compare.formats import NAMES, json
-from quadriga_client.compare.options import CompareOptions
 
 #: The shortest that two models can be timed.
 SHORTEST = ("--duration", "6")
-#: One network; that all of its formats answer alike is for `test_models.py` to say.
-SAME = ("same_onnx", "same_torchscript")
 LOADED = ("fast", "straight", "swapped", "failing")
 TWO = [{"name": "x", "datatype": "FP32", "shape": [4]}, {"name": "y", "datatype": "FP32", "shape": [4]}]
 
@@ -136,20 +129,3 @@ def test_ctrl_c_writes_what_there_is_and_puts_back_what_was_loaded(server: Runni
     assert (report.interrupted, report.one_awake, report.error) == (True, True, "")
     assert report.levels[0].blocks
     assert all(contestant.load_ms for contestant in report.contestants)
-
-
-def test_one_network_in_two_formats_agrees(
-    start: Callable[..., RunningServer], demo_repository: Path, tmp_path: Path
-) -> None:
-    for name in SAME:
-        (tmp_path / name).symlink_to(demo_repository / name)
-    server = start("--repository", str(tmp_path))
-    options = CompareOptions(contestants=parse_contestants(SAME, server.grpc), seconds=12.0, rows=2)
-    with ExitStack() as stack:
-        clients = {server.grpc: stack.enter_context(options.access.client(server.grpc))}
-        roll = Roll(options, clients, AllAwake())
-        for contestant in options.contestants:
-            roll.call(contestant)
-    (found,) = roll.agreements()
-    assert (found.contestant, found.agrees, found.top1) == ("same_torchscript", True, 1.0)
-    assert [entry.contender.backend for entry in roll.entries] == ["onnx", "torchscript"]
