@@ -14,6 +14,8 @@ from quadriga_client.load.samples import Times
 
 #: Arrivals that are drawn at once: some 20 us of a generator's time.
 CHUNK: Final = 1024
+#: Per second: one request in a quarter of an hour. Times of much lower rates do not fit into 64 bits of ns.
+LEAST_RATE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,10 @@ def check(arrivals: Arrivals) -> None:
             if concurrency < 1:
                 raise LoadError(f"a closed loop needs at least 1 caller; {concurrency} came")
         case Poisson(rate) | Constant(rate):
-            if not 0 < rate < math.inf:
-                raise LoadError(f"an open loop needs a rate above 0 requests per second; {rate:g} came")
+            if not LEAST_RATE <= rate < math.inf:
+                raise LoadError(
+                    f"an open loop needs a rate of at least {LEAST_RATE:g} requests per second; {rate:g} came"
+                )
         case Trace(offsets_ns, path):
             if not offsets_ns or offsets_ns[0] < 0 or offsets_ns[-1] <= offsets_ns[0]:
                 raise LoadError(f"the trace {path} needs at least two times from the start, which differ")

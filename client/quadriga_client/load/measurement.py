@@ -82,6 +82,18 @@ class Interrupted(Exception):
         self.row = row
 
 
+class Failed(LoadError):
+    """The load could not go on: the server went away, for example.
+
+    Attributes:
+        row: What was seen until then, as an `Interrupted` has it; None: nothing.
+    """
+
+    def __init__(self, message: str, row: Row | None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
 def measure(
     source: LoadSource,
     arrivals: Arrivals,
@@ -105,7 +117,7 @@ def measure(
 
     Raises:
         Interrupted: On Ctrl-C. The first one waits for requests under way as a normal end does, another one does not.
-        LoadError: The load cannot be made (any more).
+        Failed: The load cannot be made (any more).
     """
     measurement = _Measurement(source, arrivals, settings, rows_per_request, probe, on_window, clock)
     try:
@@ -115,6 +127,8 @@ def measure(
         return measurement.row()
     except KeyboardInterrupt:
         raise Interrupted(measurement.salvage()) from None
+    except LoadError as error:
+        raise Failed(str(error), measurement.rescue()) from error
 
 
 class _Reading(NamedTuple):
@@ -200,8 +214,24 @@ class _Measurement:
                 self.finish()
         if self._under_way:
             self._notes.append("interrupted while requests were under way: they are not in these figures")
+        return self._row_until(interrupted_ns)
+
+    def rescue(self) -> Row | None:
+        """What was seen before the load failed; None: nothing."""
+        if self._run is None:
+            return None
+        if not self._finishing:
+            with contextlib.suppress(KeyboardInterrupt, LoadError):
+                self.finish()
+        if self._under_way:
+            self._notes.append("the load failed while requests were under way: they are not in these figures")
+        # Nobody looked just when it did; the last requests ended then.
+        last_ns = max((int(samples.ended.max()) for samples in self._samples if len(samples.ended)), default=0)
+        return self._row_until(last_ns + 1)
+
+    def _row_until(self, at_ns: int) -> Row | None:
         if not self._course.is_over:
-            self._close_early(interrupted_ns)
+            self._close_early(at_ns)
         return self.row() if self._course.windows else None
 
     def row(self) -> Row:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final, Literal
 
-import grpc
 import numpy as np
 
 from quadriga_client.load.agreement import Course
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, due_times
 from quadriga_client.load.correlation import latency_correlation
-from quadriga_client.load.headers import DEADLINE_EXCEEDED
+from quadriga_client.load.headers import DEADLINE_EXCEEDED, counts_by_name
 from quadriga_client.load.histogram import HIGHEST_NS, distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
 from quadriga_client.load.keeping_up import Account, keeps_up
@@ -27,7 +26,6 @@ from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
 from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.windows import Cut
 
-_CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 _MS_NS: Final = 1e6
 _SECOND_NS: Final = 1e9
 
@@ -91,7 +89,7 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
     saturated = _saturation(seen, latency, lag_p99_ms, lag_share)
-    errors = _errors(due)
+    errors = counts_by_name(Counter(due.codes[due.codes != OK].tolist()))
     accounts = _accounts(seen)
     server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
     notes = (
@@ -169,11 +167,6 @@ def _accounts(seen: Seen) -> list[Account]:
     answered = np.sort(seen.samples.ended[seen.samples.codes != DEADLINE_EXCEEDED])
     counts = (np.diff(np.searchsorted(times, edges)).tolist() for times in (due, answered))
     return [Account(*each) for each in zip(*counts, strict=True)]
-
-
-def _errors(due: Samples) -> dict[str, int]:
-    failed = Counter(_CODES.get(code, "UNKNOWN") for code in due.codes[due.codes != OK].tolist())
-    return dict(failed.most_common())
 
 
 def _name(arrivals: Arrivals) -> Literal["closed", "poisson", "constant", "trace"]:

@@ -8,7 +8,7 @@ from simulated_source import MS, SECOND, START, SimulatedClock, SimulatedRun, Si
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.measurement import Interrupted, MeasurementSettings, measure
+from quadriga_client.load.measurement import Failed, Interrupted, MeasurementSettings, measure
 from quadriga_client.load.report import Row, Window
 from quadriga_client.load.server_reading import ServerReading, Sums
 
@@ -421,6 +421,31 @@ def test_an_interrupt_after_the_last_window_keeps_its_verdict() -> None:
     assert row.stable
     assert row.seconds == 5.0
     assert row.notes == ("interrupted while requests were under way: they are not in these figures",)
+
+
+@pytest.mark.parametrize(
+    ("at", "measured_windows", "seconds"), [(5.4, 3, 2.4), (2.4, 3, 2.4), (0.4, 1, 0.4), (8.01, 5, 5)]
+)
+def test_a_server_that_goes_away_leaves_the_windows_so_far(at: float, measured_windows: int, seconds: float) -> None:
+    source = SimulatedSource(SimulatedServer(always(10 * MS), workers=4), fails_at=round(at * SECOND))
+    with pytest.raises(Failed, match="the server went away") as caught:
+        measured(source, ClosedLoop(4))
+    row = caught.value.row
+    assert row is not None
+    assert flags(row).count(True) == measured_windows
+    assert row.seconds == pytest.approx(seconds, abs=0.02)
+    assert row.throughput.value == pytest.approx(400, rel=0.05)
+    complete = at > 8
+    assert (row.stable, row.errors) == (complete, {} if complete else {"UNAVAILABLE": 4})
+    assert row.server is None
+    assert source.runs[0].finished == 1
+
+
+def test_a_server_that_goes_away_before_it_answers_leaves_nothing() -> None:
+    source = SimulatedSource(SimulatedServer(always(500 * MS)), fails_at=SECOND // 4)
+    with pytest.raises(Failed) as caught:
+        measured(source, ClosedLoop(1))
+    assert caught.value.row is None
 
 
 def test_an_interrupt_before_the_load_begins_leaves_nothing() -> None:
