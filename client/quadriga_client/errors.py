@@ -33,9 +33,6 @@ import grpc
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
-#: The codes of gRPC by their numbers, as they stand in its trailers.
-CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
-
 
 class QuadrigaClientError(Exception):
     """Base of all errors below."""

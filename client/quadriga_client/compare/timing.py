@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from quadriga_client.compare.neighbours import Neighbours, were_quiet
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block
-from quadriga_client.errors import CODE_NAMES
 from quadriga_client.load.arrivals import ClosedLoop
 from quadriga_client.load.errors import LoadError
+from quadriga_client.load.headers import counts_by_name
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.samples import OK, Samples, Times
 from quadriga_client.load.saturation import saturation
@@ -108,7 +108,7 @@ def time_block(
         lag_p99_ms=_percentile_ms(counted.begun - counted.due, 99) or 0.0,
         saturated=_is_saturated(counted, looks),
         # Also those of its begin, and requests that were given up after its end.
-        errors=errors_of(samples),
+        errors=counts_by_name(Counter(samples.codes[samples.codes != OK].tolist())),
         cpu_ms_per_row=cpu.ms_per_row,
         cpu_requests=cpu.requests,
         cpu_shared=cpu.shared,
@@ -150,12 +150,6 @@ def throughput_of(samples: Samples, begin_ns: int, end_ns: int) -> float:
         last_ns = int(ended.max())
         count = int(((answered > first_ns) & (answered <= last_ns)).sum())
     return count / ((last_ns - first_ns) / _S_NS) if last_ns > first_ns else 0.0
-
-
-def errors_of(samples: Samples) -> dict[str, int]:
-    """The codes of gRPC by name -> how many requests, without those that were answered."""
-    counts = Counter(samples.codes[samples.codes != OK].tolist())
-    return {CODE_NAMES.get(code, f"code {code}"): count for code, count in sorted(counts.items())}
 
 
 def _latencies(samples: Samples) -> Times:
