@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from quadriga_client.compare.answers import Entry, Roll
 from quadriga_client.compare.awake import AllAwake, Awake, OneAwake
@@ -55,36 +56,16 @@ def run_comparison(
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     machine = fingerprint()
-    urls = dict.fromkeys(contestant.url for contestant in options.contestants)
-    with ExitStack() as stack:
-        clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
-        awake: Awake = AllAwake()
-        left: list[str] = []
-
-        def told(text: str) -> None:
-            left.append(text)
-            observer.left(text)
-
-        with ExitStack() as until_timed:
-            if options.one_awake:
-                awake = until_timed.enter_context(OneAwake(options.contestants, clients, told))
-            until_timed.callback(observer.phase, "ending")
-            until_timed.callback(hold)
-            roll = Roll(options, clients, awake)
-            for contestant in options.contestants:
-                observer.phase(f"asking {contestant.name}")
-                roll.call(contestant)
-            agreements, inputs = _agreed(options, roll)
-            timed = _timed(options, roll.entries, awake, observer, hold)
+    met = _meet(options, observer, hold)
     comparison = Comparison(
         schema=SCHEMA,
         quadriga=quadriga,
         created=created,
         command=command,
-        contestants=tuple(_described(entry, awake, timed) for entry in roll.entries),
-        inputs=inputs,
+        contestants=tuple(_described(entry, met.awake, met.timed) for entry in met.entries),
+        inputs=met.inputs,
         tolerance=options.tolerance,
-        agreements=agreements,
+        agreements=met.agreements,
         allowed_different=options.allow_different,
         seed=options.seed,
         block_seconds=options.plan().share,
@@ -92,12 +73,48 @@ def run_comparison(
         processes=options.processes,
         one_awake=options.one_awake,
         fingerprint=machine,
-        levels=_levels(options, timed),
-        notes=(*awake.notes, *timed.notes, *left),
-        interrupted=timed.interrupted,
-        error=timed.error,
+        levels=_levels(options, met.timed),
+        notes=(*met.awake.notes, *met.timed.notes, *met.left),
+        interrupted=met.timed.interrupted,
+        error=met.timed.error,
     )
     return _beside(options, comparison)
+
+
+class _Met(NamedTuple):
+    """What came of meeting the contestants."""
+
+    entries: Sequence[Entry]
+    agreements: tuple[Agreement, ...]
+    inputs: SharedInputs
+    timed: Timed
+    awake: Awake
+    left: Sequence[str]
+
+
+def _meet(options: CompareOptions, observer: Observer, hold: Callable[[], None]) -> _Met:
+    """All that anybody is asked for; at its end, all is as it was, but for what is `left`."""
+    urls = dict.fromkeys(contestant.url for contestant in options.contestants)
+    left: list[str] = []
+
+    def told(text: str) -> None:
+        left.append(text)
+        observer.left(text)
+
+    with ExitStack() as stack:
+        clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
+        awake: Awake = AllAwake()
+        if options.one_awake:
+            awake = stack.enter_context(OneAwake(options.contestants, clients, told))
+        stack.callback(observer.phase, "ending")
+        stack.callback(hold)
+        roll = Roll(options, clients, awake)
+        for contestant in options.contestants:
+            observer.phase(f"asking {contestant.name}")
+            roll.call(contestant)
+        agreements, inputs = _agreed(options, roll)
+        timed = _timed(options, roll.entries, awake, observer, hold)
+    return _Met(roll.entries, agreements, inputs, timed, awake, left)
 
 
 def _levels(options: CompareOptions, timed: Timed) -> tuple[Level, ...]:
