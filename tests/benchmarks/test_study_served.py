@@ -13,6 +13,7 @@ from target import Target
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Poisson
 from quadriga_client.load.samples import Samples, Times
+from quadriga_client.load.scheduling import Scheduling
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -80,6 +81,9 @@ def test_cpu_time_is_that_of_the_counted_part_of_a_turn() -> None:
         def collect(self, until_ns: int) -> Samples:
             asked.append(until_ns)
             return samples((7500, 7500, 7600, 0)) if len(asked) == 2 else Samples.none()
+
+        def scheduling(self) -> Scheduling:
+            return {}
 
         def finish(self) -> Samples:
             return Samples.none()

@@ -8,7 +8,12 @@
     generator.py      one of them: due requests out, answers in, over http2.py               generator processes
     child.py, messages.py   how such processes start and end, and what goes through their pipes
     echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
-    windows.py      samples into windows; where three agree, the warm-up is over               pure
+    windows.py      samples into windows                                                       pure
+    agreement.py    where windows agree, the warm-up is over; whether those after it do too    pure
+    scheduling.py   what generators got of the CPUs, and whether that was enough
+    intervals.py    confidence intervals: blocks as long as correlation.py says; histogram.py    pure
+    accounts.py     requests that are under way when the measured time ends                    pure
+    keeping_up.py   whether a server keeps up with an open loop                                pure
     measurement.py  one level of load, from its start to its row
     levels.py       levels of load, as texts give them                                         pure
     slo.py          objectives, and the highest rate at which one holds                        pure

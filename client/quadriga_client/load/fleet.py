@@ -19,6 +19,7 @@ from quadriga_client.load.errors import LoadError
 from quadriga_client.load.http2 import CONNECT_SECONDS
 from quadriga_client.load.messages import RECORD, Begin, Finish, Go, Kind, Prepare, unpack_samples
 from quadriga_client.load.samples import Samples
+from quadriga_client.load.scheduling import Scheduling, scheduling_of
 from quadriga_client.load.target import LoadTarget
 
 #: Requests under way at once, of all generators together; those beyond wait, and their latencies count the wait.
@@ -99,6 +100,10 @@ class FleetRun:
                 generator.read()
         wait(self._generators, lambda generator: generator.until_ns >= until_ns, SILENT_SECONDS)
         return Samples.joined([take(generator, until_ns) for generator in self._generators])
+
+    def scheduling(self) -> Scheduling:
+        """See `source.Run`."""
+        return scheduling_of([generator.pid for generator in self._generators])
 
     def finish(self) -> Samples:
         """See `source.Run`; after a failure, what the generators have sent until then.

@@ -31,19 +31,22 @@ _MS_NS: Final = 1e6
 Integers = npt.NDArray[np.int64]
 
 
-def distribution(durations_ns: Integers, blocks: Integers | None = None, *, seed: int = 0) -> Distribution:
+def distribution(
+    durations_ns: Integers, blocks: Integers | None = None, *, seed: int = 0, correlation: float = 1.0
+) -> Distribution:
     """What durations are like.
 
     Args:
         durations_ns: [n], in any order; none are below 0.
         blocks: [n], the block of time that each belongs to, from 0; without it there are no intervals.
         seed: Of the intervals' resampling.
+        correlation: The durations' correlation time, see `intervals.py`.
 
     Returns:
         The distribution; of no durations: all figures 0, and `count` says that they mean nothing.
     """
     if len(durations_ns) == 0:
-        return _of_bins(np.empty(0, np.int64), np.empty((0, 0), np.int64), mean_ns=0.0, max_ns=0, seed=seed)
+        return _of_bins(np.empty(0, np.int64), np.empty((0, 0), np.int64), mean_ns=0.0, max_ns=0)
     occupied, position = np.unique(bins_of(durations_ns), return_inverse=True)
     block_number = np.zeros_like(position) if blocks is None else blocks
     block_total = int(block_number.max()) + 1
@@ -54,6 +57,7 @@ def distribution(durations_ns: Integers, blocks: Integers | None = None, *, seed
         mean_ns=float(durations_ns.mean()),
         max_ns=int(durations_ns.max()),
         seed=seed,
+        correlation=correlation,
     )
 
 
@@ -68,9 +72,7 @@ def merged(distributions: Sequence[Distribution]) -> Distribution:
     total = int(counts.sum())
     mean_ms = sum(each.mean_ms * each.count for each in distributions) / total if total else 0.0
     max_ms = max((each.max_ms for each in distributions), default=0.0)
-    return _of_bins(
-        occupied, counts[np.newaxis, occupied], mean_ns=mean_ms * _MS_NS, max_ns=round(max_ms * _MS_NS), seed=0
-    )
+    return _of_bins(occupied, counts[np.newaxis, occupied], mean_ns=mean_ms * _MS_NS, max_ns=round(max_ms * _MS_NS))
 
 
 def bins_of(durations_ns: Integers) -> Integers:
@@ -89,7 +91,9 @@ def longest_ns(bins: Integers) -> Integers:
     return longest
 
 
-def _of_bins(occupied: Integers, counts: Integers, *, mean_ns: float, max_ns: int, seed: int) -> Distribution:
+def _of_bins(
+    occupied: Integers, counts: Integers, *, mean_ns: float, max_ns: int, seed: int = 0, correlation: float = 1.0
+) -> Distribution:
     """A distribution of the bins that hold something, [bins] in ascending order; counts are [blocks, bins]."""
     totals = counts.sum(axis=0)
     values = np.minimum(longest_ns(occupied), max_ns)
@@ -100,19 +104,18 @@ def _of_bins(occupied: Integers, counts: Integers, *, mean_ns: float, max_ns: in
         count=int(totals.sum()),
         mean_ms=mean_ns / _MS_NS,
         max_ms=max_ns / _MS_NS,
-        percentiles=_percentiles(values, counts, seed) if len(values) else _no_percentiles(),
+        percentiles=_percentiles(values, counts, seed, correlation) if len(values) else _no_percentiles(),
         histogram=histogram.encode().decode("ascii"),
     )
 
 
-def _percentiles(values: Integers, counts: Integers, seed: int) -> tuple[Percentile, ...]:
+def _percentiles(values: Integers, counts: Integers, seed: int, correlation: float) -> tuple[Percentile, ...]:
     cumulative = np.cumsum(counts.sum(axis=0))
     ranks = [int(nearest_rank(percentile, cumulative[-1])) for percentile in PERCENTILES]
     found = values[np.searchsorted(cumulative, ranks)] / _MS_NS
     percentiles = []
-    for percentile, value, ends in zip(
-        PERCENTILES, found.tolist(), percentile_ranks(counts, PERCENTILES, seed), strict=True
-    ):
+    ranks_of_ends = percentile_ranks(counts, PERCENTILES, seed, correlation)
+    for percentile, value, ends in zip(PERCENTILES, found.tolist(), ranks_of_ends, strict=True):
         low, high = (None, None) if ends is None else (values[list(ends)] / _MS_NS).tolist()
         percentiles.append(Percentile(percentile=percentile, ms=Interval(value=value, low=low, high=high)))
     return tuple(percentiles)

@@ -8,11 +8,13 @@ to the Bootstrap", 1993, chapter 13), a little expanded, because few blocks vary
 were drawn from (T. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69, 2015).
 
 Where too little was seen, there is no interval:
-- Blocks are as long as the median latency at least, so that requests that waited together are in one block or two; at
-  most `MOST_BLOCKS` are made. Below `LEAST_BLOCKS` of them there is no interval.
+- Blocks are as long as the median latency at least, and as `_BLOCK_CORRELATIONS` times what the latencies' correlation
+  time (`correlation.py`) says are alike, so that requests that waited together are in one block or two; at most
+  `MOST_BLOCKS` are made. Below `LEAST_BLOCKS` of them there is no interval.
 - A percentile p needs n requests with p^n <= 2.5 %: otherwise even the largest of them lies below the percentile too
   often to be its upper limit (H. A. David and H. N. Nagaraja, "Order Statistics", 2003, section 7.1). That is 72 for
-  p95, 368 for p99 and 3688 for p99.9.
+  p95, 368 for p99 and 3688 for p99.9. With a correlation time of t it needs 2 t - 1 times as many: t requests are
+  worth one, and t itself is an estimate, too small just where a quiet time was seen, which is taken into account twice.
 - A median needs `LEAST_VALUES` values, by the same rule on both sides.
 """
 
@@ -31,6 +33,8 @@ MOST_BLOCKS: Final = 30
 LEAST_BLOCKS: Final = 8
 LEAST_VALUES: Final = 6
 _RESAMPLES: Final = 1000
+#: Correlation times in a block: blocks that are much longer are as good as independent.
+_BLOCK_CORRELATIONS: Final = 5.0
 #: What may lie outside on each side.
 _TAIL: Final = 0.025
 
@@ -38,14 +42,16 @@ Counts = npt.NDArray[np.int64]
 Figures: TypeAlias = Sequence[float] | npt.NDArray[np.floating]
 
 
-def block_count(seconds: float, latency_seconds: float) -> int:
+def block_count(seconds: float, latency_seconds: float, independent: float = math.inf) -> int:
     """Into how many blocks a measured time is cut; 0: into none, there is no interval.
 
     Args:
         seconds: Measured.
         latency_seconds: The median.
+        independent: How many independent requests those measured are worth: their number by their correlation time.
     """
-    count = MOST_BLOCKS if latency_seconds * MOST_BLOCKS <= seconds else int(seconds / latency_seconds)
+    longest = seconds / latency_seconds if latency_seconds else math.inf
+    count = int(min(MOST_BLOCKS, longest, independent / _BLOCK_CORRELATIONS))
     return count if count >= LEAST_BLOCKS else 0
 
 
@@ -54,20 +60,34 @@ def blocks_of(times_ns: Counts, begin_ns: int, end_ns: int, blocks: int) -> Coun
     return (times_ns - begin_ns) * blocks // (end_ns - begin_ns)
 
 
-def percentile_ranks(counts: Counts, percentiles: Sequence[float], seed: int = 0) -> tuple[tuple[int, int] | None, ...]:
+def least_requests(percentile: float, correlation: float = 1.0) -> int:
+    """How many requests a percentile's interval needs, see the module.
+
+    Args:
+        percentile: Between 0 and 100.
+        correlation: The requests' correlation time, at least 1.
+    """
+    share = max(percentile, 100 - percentile) / 100
+    return math.ceil(math.ceil(math.log(_TAIL) / math.log(share)) * (2 * correlation - 1))
+
+
+def percentile_ranks(
+    counts: Counts, percentiles: Sequence[float], seed: int = 0, correlation: float = 1.0
+) -> tuple[tuple[int, int] | None, ...]:
     """Intervals of percentiles, as positions in a list of values.
 
     Args:
         counts: [blocks, values]: how often each value was seen in each block; values ascend.
         percentiles: Each between 0 and 100.
         seed: Of the resampling.
+        correlation: The values' correlation time.
 
     Returns:
         For each percentile the positions of its interval's ends; None where too little was seen.
     """
     blocks, values = counts.shape
     requests = int(counts.sum())
-    enough = [requests >= _least_requests(percentile) for percentile in percentiles]
+    enough = [requests >= least_requests(percentile, correlation) for percentile in percentiles]
     if blocks < LEAST_BLOCKS or not any(enough):
         return (None,) * len(percentiles)
     # Sums of whole numbers below 2^53 are exact in floats, whose matrix product is the fast one.
@@ -136,12 +156,6 @@ def ratio_interval(a: Figures, b: Figures, seed: int = 0) -> Interval:
     if not below.all():
         raise ValueError("a ratio to 0")
     return median_interval(above / below, seed)
-
-
-def _least_requests(percentile: float) -> int:
-    """How many requests a percentile's interval needs, see the module."""
-    share = max(percentile, 100 - percentile) / 100
-    return math.ceil(math.log(_TAIL) / math.log(share))
 
 
 def _weights(blocks: int, seed: int) -> Counts:

@@ -7,21 +7,25 @@ waiting at its end are the slow ones. Throughput is what ended in it, whenever i
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, Literal
 
-import grpc
 import numpy as np
 
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.agreement import Course
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace, due_times
+from quadriga_client.load.correlation import latency_correlation
+from quadriga_client.load.headers import DEADLINE_EXCEEDED, counts_by_name
 from quadriga_client.load.histogram import HIGHEST_NS, distribution
 from quadriga_client.load.intervals import block_count, blocks_of, mean_interval
+from quadriga_client.load.keeping_up import Account, keeps_up
 from quadriga_client.load.nearest_rank import percentile_of
 from quadriga_client.load.report import Distribution, Interval, Row, ServerSide, Window
 from quadriga_client.load.samples import OK, Samples
 from quadriga_client.load.saturation import TIMER_MS, due_between, saturation
-from quadriga_client.load.windows import Cut, Verdict
+from quadriga_client.load.scheduling import Look, starvation_in
+from quadriga_client.load.windows import Cut
 
-_CODES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 _MS_NS: Final = 1e6
 _SECOND_NS: Final = 1e9
 
@@ -34,9 +38,8 @@ class Seen:
         arrivals: What was asked for.
         started_ns: When the run began.
         samples: All of its requests.
-        windows: All of them, at least one.
-        first: The number of the first that is measured; all after it are as well.
-        verdict: Why the run ended; GO_ON: somebody interrupted it.
+        course: Its windows, at least one.
+        looks: At the generators, at the begin of the first measured window and at the ends of as many as are full.
         server: What the server told of the measured time.
         notes: What is to be said besides.
     """
@@ -44,21 +47,20 @@ class Seen:
     arrivals: Arrivals
     started_ns: int
     samples: Samples
-    windows: Sequence[Cut]
-    first: int
-    verdict: Verdict
+    course: Course
+    looks: Sequence[Look] = ()
     server: ServerSide | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def begin_ns(self) -> int:
         """Of the measured time."""
-        return self.windows[self.first].begin_ns
+        return self.course.measured[0].begin_ns
 
     @property
     def end_ns(self) -> int:
         """Of the measured time."""
-        return self.windows[-1].end_ns
+        return self.course.measured[-1].end_ns
 
     @property
     def seconds(self) -> float:
@@ -72,30 +74,28 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
     Args:
         seen: By the measurement.
         rows_per_request: Of the input.
-        tolerance: Within which windows had to agree.
+        tolerance: Within which windows had to stay.
         lag_share: What the generator's lag may be of the latency.
         seed: Of the intervals' resampling.
     """
     begin_ns, end_ns, samples = seen.begin_ns, seen.end_ns, seen.samples
     due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
     answered = due.where(due.codes == OK)
-    blocks = _blocks(seen, answered)
+    correlation = latency_correlation((answered.ended - answered.due)[np.argsort(answered.due, kind="stable")])
+    blocks = _blocks(seen, answered, correlation)
     of_block = blocks_of(answered.due, begin_ns, end_ns, blocks) if blocks else None
-    latency = distribution(answered.ended - answered.due, of_block, seed=seed)
-    service = distribution(answered.ended - answered.begun, of_block, seed=seed)
+    latency = distribution(answered.ended - answered.due, of_block, seed=seed, correlation=correlation)
+    service = distribution(answered.ended - answered.begun, of_block, seed=seed, correlation=correlation)
     throughput = _throughput(seen, blocks, seed)
     lag_p99_ms = percentile_of(due.begun - due.due, 99.0) / _MS_NS if len(due.due) else 0.0
-    saturated = saturation(
-        lag_p99_ms=lag_p99_ms,
-        latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
-        lag_share=lag_share,
-        begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
-        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
-    )
-    errors = _errors(due)
+    saturated = _saturation(seen, latency, lag_p99_ms, lag_share)
+    errors = counts_by_name(Counter(due.codes[due.codes != OK].tolist()))
+    accounts = _accounts(seen)
+    server_keeps_up = keeps_up(accounts) if accounts and saturated is None else None
     notes = (
         saturated or _lag_note(lag_p99_ms, latency, lag_share),
-        _verdict_note(seen, tolerance),
+        _backlog_note(accounts) if server_keeps_up is False else None,
+        _course_note(seen.course, tolerance),
         _errors_note(latency, errors),
         _longest_note(latency),
     )
@@ -111,11 +111,12 @@ def row_of(seen: Seen, *, rows_per_request: int, tolerance: float, lag_share: fl
         service=service,
         lag_p99_ms=lag_p99_ms,
         errors=errors,
-        stable=seen.verdict is Verdict.AGREED,
+        stable=seen.course.is_steady,
         saturated=saturated is not None,
         notes=(*(note for note in notes if note), *seen.notes),
-        windows=tuple(window_of(cut, number >= seen.first) for number, cut in enumerate(seen.windows)),
+        windows=tuple(window_of(cut, number >= seen.course.first) for number, cut in enumerate(seen.course.windows)),
         server=seen.server,
+        keeps_up=server_keeps_up,
     )
 
 
@@ -124,10 +125,27 @@ def window_of(cut: Cut, measured: bool) -> Window:
     return Window(seconds=cut.seconds, throughput=cut.throughput, p99_ms=cut.p99_ms, measured=measured)
 
 
-def _blocks(seen: Seen, answered: Samples) -> int:
+def _saturation(seen: Seen, latency: Distribution, lag_p99_ms: float, lag_share: float) -> str | None:
+    """What shows that the row is the generator's, by its samples or by what it got of the CPUs."""
+    samples, begin_ns, end_ns = seen.samples, seen.begin_ns, seen.end_ns
+    return saturation(
+        lag_p99_ms=lag_p99_ms,
+        latency_p99_ms=latency.percentile_ms(99.0) if latency.count else None,
+        lag_share=lag_share,
+        begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
+        due=due_between(seen.arrivals, begin_ns - seen.started_ns, end_ns - seen.started_ns),
+    ) or starvation_in(
+        seen.looks,
+        latency_ms=latency.mean_ms if latency.count else None,
+        lag_share=lag_share,
+        open_requests=0 if isinstance(seen.arrivals, ClosedLoop) else latency.count,
+    )
+
+
+def _blocks(seen: Seen, answered: Samples, correlation: float) -> int:
     """Into how many the measured time is cut for intervals."""
     median_ns = float(np.median(answered.ended - answered.due)) if len(answered.due) else 0.0
-    return block_count(seen.seconds, median_ns / _SECOND_NS)
+    return block_count(seen.seconds, median_ns / _SECOND_NS, len(answered.due) / correlation)
 
 
 def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
@@ -139,9 +157,16 @@ def _throughput(seen: Seen, blocks: int, seed: int) -> Interval:
     return mean_interval(counts * (blocks / seen.seconds), seed)
 
 
-def _errors(due: Samples) -> dict[str, int]:
-    failed = Counter(_CODES.get(code, "UNKNOWN") for code in due.codes[due.codes != OK].tolist())
-    return dict(failed.most_common())
+def _accounts(seen: Seen) -> list[Account]:
+    """Of the measured windows; none in a closed loop, where nothing is due before its time."""
+    if isinstance(seen.arrivals, ClosedLoop):
+        return []
+    cuts = seen.course.measured
+    edges = np.array([*(cut.begin_ns for cut in cuts), seen.end_ns])
+    due = due_times(seen.arrivals, seen.end_ns - seen.started_ns) + seen.started_ns
+    answered = np.sort(seen.samples.ended[seen.samples.codes != DEADLINE_EXCEEDED])
+    counts = (np.diff(np.searchsorted(times, edges)).tolist() for times in (due, answered))
+    return [Account(*each) for each in zip(*counts, strict=True)]
 
 
 def _name(arrivals: Arrivals) -> Literal["closed", "poisson", "constant", "trace"]:
@@ -166,19 +191,30 @@ def _level(arrivals: Arrivals) -> float:
             return (len(offsets) - 1) * _SECOND_NS / (offsets[-1] - offsets[0])
 
 
-def _verdict_note(seen: Seen, tolerance: float) -> str | None:
-    count = len(seen.windows) - seen.first
-    measured = "the figures are of the last one" if count == 1 else f"the figures are of the last {count}"
-    match seen.verdict:
-        case Verdict.AGREED:
-            return None
-        case Verdict.UNSTABLE:
-            unsettled = f"in {len(seen.windows)} windows throughput and p99 did not settle within {tolerance:.0%}"
-            return f"not stable: {unsettled}; {measured}"
-        case Verdict.SILENT:
-            return f"ended after {count} windows in a row in which nothing was answered with OK"
-        case Verdict.GO_ON:
-            return f"interrupted before throughput and p99 had settled within {tolerance:.0%}; {measured}"
+def _backlog_note(accounts: Sequence[Account]) -> str:
+    due, answered = (sum(counts) for counts in zip(*accounts, strict=True))
+    return (
+        f"the server does not keep up: {due} requests were due in the measured time and {answered} were answered in "
+        "it; latencies grow as long as such a load lasts"
+    )
+
+
+def _course_note(course: Course, tolerance: float) -> str | None:
+    """Why the row is not stable, or what else a reader must know of its windows."""
+    count, warm_up = len(course.measured), course.first
+    if course.silent:
+        silent = sum(1 for _ in takewhile(lambda cut: not len(cut.latencies_ns), reversed(course.windows)))
+        return f"ended after {silent} windows in a row in which nothing was answered with OK"
+    if not course.is_complete and not course.is_warm:
+        last = "the last window" if count == 1 else f"the last {count} windows"
+        return f"ended early, before throughput and p99 had settled within {tolerance:.0%}; the figures are of {last}"
+    if not course.is_complete:
+        return f"ended early, in window {count} of those that were to be measured; the figures are of these"
+    unsettled = f"throughput and p99 had not settled within {tolerance:.0%} in {warm_up} windows of warm-up"
+    if not course.is_steady:
+        apart = f"not stable: throughput or p99 of the {count} measured windows is further apart than {tolerance:.0%}"
+        return apart if course.settled else f"{apart}; {unsettled}"
+    return None if course.settled else unsettled
 
 
 def _errors_note(latency: Distribution, errors: dict[str, int]) -> str | None:

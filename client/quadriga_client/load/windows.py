@@ -1,22 +1,12 @@
-"""Samples into windows, and where windows in a row agree: there the warm-up is over. Pure.
+"""Samples into windows. Pure.
 
 A window is a piece of time; what ended in it is in it. It is `window_seconds` long, and is lengthened by as much again
 until `least_requests` ended in it, at most to `LONGEST` times that.
-
-Windows agree when neither their throughputs nor their p99 latencies lie further apart than the tolerance: the largest
-exceeds the smallest by no more than that share. Noise alone keeps short windows apart, though: with Poisson arrivals
-the throughput of 100 requests varies by 10 % from window to window, and their p99 rests on the two slowest. So where
-windows hold fewer than `QUIET_REQUESTS`, groups of two and of four windows in a row are compared as well, as long as
-the smaller groups hold fewer than that. A server that drifts or jumps does so in groups too.
-
-Three in a row end the warm-up, however early: a server that creeps by less than the tolerance in three windows is
-taken for a steady one, and so is one that pauses just afterwards.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +17,8 @@ from quadriga_client.load.samples import OK, Samples
 
 #: Of a window, where nothing else says how many; the p99 of fewer is little more than a guess.
 LEAST_REQUESTS: Final = 50
-#: A window's p99 then rests on twenty, and its throughput varies by 2 % with Poisson arrivals.
-QUIET_REQUESTS: Final = 2000
 #: Times the length that was asked for.
 LONGEST: Final = 20
-_GROUPS: Final = (1, 2, 4)
 _SECOND_NS: Final = 1e9
 _MS_NS: Final = 1e6
 
@@ -43,7 +30,7 @@ class Cut:
     Attributes:
         begin_ns: Its begin.
         end_ns: Its end, where the next one begins.
-        latencies_ns: [n], of those that were answered with OK.
+        latencies_ns: [n], of those that were answered with OK, in the order of their ends.
     """
 
     begin_ns: int
@@ -122,75 +109,8 @@ class Cutter:
         """Ends the window, which must have some length; the next one begins there."""
         inside = self._samples.ended < self.until_ns
         answered = self._samples.where(inside & (self._samples.codes == OK))
-        cut = Cut(self.begin_ns, self.until_ns, answered.ended - answered.due)
+        latencies_ns = (answered.ended - answered.due)[np.argsort(answered.ended, kind="stable")]
+        cut = Cut(self.begin_ns, self.until_ns, latencies_ns)
         self._samples = self._samples.where(~inside)
         self.begin_ns = self.until_ns
         return cut
-
-
-class Verdict(Enum):
-    """What is to be done after a window."""
-
-    GO_ON = auto()
-    AGREED = auto()
-    #: No three in a row agreed, and there are to be no more.
-    UNSTABLE = auto()
-    #: Three in a row without one answer: nothing to wait for.
-    SILENT = auto()
-
-
-class Decision(NamedTuple):
-    """A verdict, and the number of the first window that is to be measured, where the verdict ends the run."""
-
-    verdict: Verdict
-    first: int
-
-
-class WarmUp:
-    """Watches windows until enough in a row agree.
-
-    Attributes:
-        windows: All that came.
-    """
-
-    def __init__(self, *, agreeing: int, tolerance: float, most: int, least: int) -> None:
-        """Begins with no windows.
-
-        Args:
-            agreeing: How many in a row.
-            tolerance: By which share the largest figure may exceed the smallest.
-            most: Windows; after as many, the run ends in any case.
-            least: Answers that a window, or a group of them, needs before it can agree with others.
-        """
-        self.windows: list[Cut] = []
-        self._agreeing = agreeing
-        self._tolerance = tolerance
-        self._most = most
-        self._least = least
-
-    def push(self, window: Cut) -> Decision:
-        """Takes the next window."""
-        self.windows.append(window)
-        last = self.windows[-self._agreeing :]
-        if len(last) == self._agreeing and not any(len(cut.latencies_ns) for cut in last):
-            return Decision(Verdict.SILENT, len(self.windows) - self._agreeing)
-        for size in _GROUPS:
-            first = len(self.windows) - size * self._agreeing
-            if first < 0:
-                break
-            starts = range(first, len(self.windows), size)
-            groups = [Cut.joined(self.windows[start : start + size]) for start in starts]
-            if self._agree(groups):
-                return Decision(Verdict.AGREED, first)
-            if all(len(group.latencies_ns) >= QUIET_REQUESTS for group in groups):
-                break
-        if len(self.windows) >= self._most:
-            return Decision(Verdict.UNSTABLE, max(0, len(self.windows) - self._agreeing))
-        return Decision(Verdict.GO_ON, 0)
-
-    def _agree(self, groups: Sequence[Cut]) -> bool:
-        if any(len(group.latencies_ns) < self._least for group in groups):
-            return False
-        p99s = [group.p99_ms or 0.0 for group in groups]
-        throughputs = [group.throughput for group in groups]
-        return all(max(figures) <= min(figures) * (1 + self._tolerance) for figures in (throughputs, p99s))

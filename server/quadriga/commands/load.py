@@ -73,11 +73,15 @@ _DEFAULTS: Final = MeasurementSettings()
 @click.option("--version", default="", show_default=False, help="Of the model; without it, the newest that is ready.")
 @click.option("--connections", type=click.IntRange(min=1), default=4, help="All processes' together.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="That make the load.")
-@click.option("--window", type=_POSITIVE, default=_DEFAULTS.window_seconds, help="Seconds; three in a row must agree.")
+@click.option("--window", type=_POSITIVE, default=_DEFAULTS.window_seconds, help="Seconds, of the shortest.")
 @click.option("--tolerance", type=_POSITIVE, default=_DEFAULTS.tolerance, help="By which share they may differ.")
 @click.option(
     "--max-windows", type=click.IntRange(min=_DEFAULTS.agreeing_windows), default=_DEFAULTS.most_windows,
-    help="After which a level is unstable.",
+    help="After which the warm-up ends, though no three in a row agreed.",
+)  # fmt: skip
+@click.option(
+    "--measured-windows", type=click.IntRange(min=1), default=_DEFAULTS.measured_windows,
+    help="After the warm-up; all of them count.",
 )  # fmt: skip
 @click.option(
     "--metrics", metavar="URL", help="The server's metrics page; without it, found where the server is Quadriga."
@@ -95,8 +99,8 @@ _DEFAULTS: Final = MeasurementSettings()
 def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Put load on MODEL of a running server, any server of the Open Inference Protocol.
 
-    A request's latency counts from when it was due. A level of load is measured when three windows in a row agree;
-    those before were its warm-up.
+    A request's latency counts from when it was due. Three windows in a row that agree end a level's warm-up;
+    all that are measured after it count.
 
     \b
     Exit status:
@@ -160,6 +164,7 @@ def options_of(target: Target, options: Mapping[str, Any]) -> LoadOptions:
                 window_seconds=options["window"],
                 tolerance=options["tolerance"],
                 most_windows=options["max_windows"],
+                measured_windows=options["measured_windows"],
                 seed=options["seed"],
             ),
             server_side=not options["no_server_side"],

@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from quadriga_client.load.correlation import correlation_time, latency_correlation
 from quadriga_client.load.histogram import distribution
 from quadriga_client.load.intervals import (
     LEAST_BLOCKS,
     MOST_BLOCKS,
     block_count,
     blocks_of,
+    least_requests,
     mean_interval,
     median_interval,
     percentile_ranks,
@@ -19,6 +21,9 @@ from quadriga_client.load.intervals import (
 )
 
 REPETITIONS = 100
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 def covered(low: float | None, high: float | None, truth: float) -> bool:
@@ -60,6 +65,93 @@ def test_blocks_of_alike_latencies_have_intervals_as_wide_as_they_must_be() -> N
             hits.append(covered(*ends, 50))
     assert 0.88 <= share(by_block) <= 0.995
     assert share(by_request) < 0.6
+
+
+def queue(load: float, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """When the requests of an M/M/1 queue were due, in units of their mean gap, and how long each took."""
+    gaps, services = rng.exponential(1.0, 2000 + count), rng.exponential(load, 2000 + count)
+    walk = np.cumsum(services[:-1] - gaps[1:])  # by Lindley's recursion
+    waits = np.append(0.0, walk - np.minimum(np.minimum.accumulate(walk), 0.0))
+    return np.cumsum(gaps)[2000:], (waits + services)[2000:]
+
+
+@pytest.mark.parametrize(("load", "count"), [(0.3, 2500), (0.6, 10_000), (0.8, 10_000)])
+def test_percentiles_of_requests_that_queue_are_covered(load: float, count: int) -> None:
+    """Their latencies are exponential with a mean of load / (1 - load), and the more alike the higher the load.
+
+    They are counted in tenths of that mean, so that there are few bins and the test is quick.
+    """
+    rng = np.random.default_rng(9)
+    hits: dict[float, list[bool]] = {}
+    naive: list[bool] = []
+    for seed in range(50):
+        due, latencies = queue(load, count, rng)
+        steps = np.ceil(latencies * 10 * (1 - load) / load).astype(np.int64)
+        found, independent = intervals_of(due, steps, seed)
+        for percentile, interval in found.items():
+            truth = math.ceil(-math.log(1 - percentile / 100) * 10)
+            if interval is not None:
+                hits.setdefault(percentile, []).append(interval[0] <= truth <= interval[1])
+            if percentile == 90.0:
+                spread = 1.96 * math.sqrt(0.9 * 0.1 / count)
+                low, high = np.quantile(steps, [0.9 - spread, 0.9 + spread])
+                naive.append(bool(low <= truth <= high))
+        assert independent < count / 1.5
+    for percentile, each in hits.items():
+        if len(each) >= 40:  # where the requests are nearly too few for it, it is those of a quiet time that have one
+            assert 0.86 <= share(each) <= 1.0, percentile
+    assert 90.0 in hits
+    assert (99.0 in hits) is (load < 0.8)  # p99 needs some 70 times 368 requests there
+    assert share(naive) < 0.9 if load > 0.5 else True
+
+
+def intervals_of(due: Floats, latencies: Integers, seed: int) -> tuple[dict[float, tuple[int, int] | None], float]:
+    """The intervals of percentiles, by blocks of time as rows have them; how many independent requests there are."""
+    times = (due * 1e6).astype(np.int64)
+    correlation = latency_correlation(latencies)
+    blocks = block_count(float(due[-1] - due[0]), 1.0, len(due) / correlation)
+    of_block = blocks_of(times, int(times[0]), int(times[-1]) + 1, blocks) if blocks else None
+    found = distribution(latencies, of_block, seed=seed, correlation=correlation)
+    ends = {
+        each.percentile: None
+        if each.ms.low is None or each.ms.high is None
+        else (round(each.ms.low * 1e6), round(each.ms.high * 1e6))
+        for each in found.percentiles
+    }
+    return ends, len(due) / correlation
+
+
+def test_a_mean_of_an_autoregressive_series_is_covered_by_blocks_that_its_correlation_makes() -> None:
+    """x[k] = 0.9 x[k-1] + noise: 4000 values are worth 210."""
+    rng = np.random.default_rng(10)
+    hits: list[bool] = []
+    naive: list[bool] = []
+    for seed in range(100):
+        noise, values, last = rng.normal(size=4000), np.empty(4000), 0.0
+        for number, step in enumerate(noise.tolist()):
+            values[number] = last = 0.9 * last + step
+        blocks = block_count(4000.0, 1.0, 4000 / correlation_time(values))
+        means = [float(part.mean()) for part in np.array_split(values, blocks)]
+        found = mean_interval(means, seed)
+        hits.append(covered(found.low, found.high, 0.0))
+        naive.append(bool(abs(values.mean()) <= 1.96 * values.std() / math.sqrt(4000)))
+    assert 0.88 <= share(hits) <= 0.995
+    assert share(naive) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("percentile", "correlation", "requests"),
+    [(50.0, 1.0, 6), (95.0, 1.0, 72), (99.0, 1.0, 368), (99.9, 1.0, 3688), (99.0, 3.0, 1840), (95.0, 1.5, 144)],
+)
+def test_how_many_requests_a_percentile_needs(percentile: float, correlation: float, requests: int) -> None:
+    assert least_requests(percentile, correlation) == requests
+
+
+def test_correlated_requests_that_are_too_few_give_no_interval() -> None:
+    values = np.random.default_rng(11).integers(1000, 100_000, 1839)
+    for count, given in ((1839, False), (1840, True)):
+        found = distribution(np.resize(values, count), np.arange(count) % 10, correlation=3.0)
+        assert (found.percentiles[3].ms.low is not None) is given
 
 
 @pytest.mark.parametrize("blocks", [LEAST_BLOCKS, MOST_BLOCKS])
@@ -140,6 +232,11 @@ def test_few_blocks_give_no_interval_however_many_requests() -> None:
 )
 def test_blocks_are_as_long_as_a_latency(seconds: float, latency: float, blocks: int) -> None:
     assert block_count(seconds, latency) == blocks
+
+
+@pytest.mark.parametrize(("independent", "blocks"), [(1000.0, MOST_BLOCKS), (100.0, 20), (40.0, 8), (39.0, 0)])
+def test_blocks_are_longer_than_what_correlates(independent: float, blocks: int) -> None:
+    assert block_count(3.0, 0.001, independent) == blocks
 
 
 def test_blocks_are_of_equal_length() -> None:

@@ -53,7 +53,7 @@ def test_unstable_rows_are_marked_and_never_hailed_before_stable_ones() -> None:
     wild = row(16, throughput=5000.0, stable=False)
     text = markdown(report([row(8, throughput=1000.0), wild]))
     assert table_line(text, "16 callers")[1] == "**unstable**"
-    assert "Not settled: 16 callers." in text
+    assert "Not steady: 16 callers." in text
     assert "Highest throughput: **1,000/s**" in text
     assert ", unstable)" in markdown(report([wild]))
 

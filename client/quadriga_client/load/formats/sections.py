@@ -75,7 +75,7 @@ def _warnings(report: Report) -> Iterator[Block]:
     texts = {
         "no answers": "Without an answer: {}. The errors below say why.",
         "generator saturated": "The generator fell behind at {}: figures in brackets are its own, not the server's.",
-        "unstable": "Not settled: {}. Its windows never agreed, so another run may give other figures.",
+        "unstable": "Not steady: {}. Its windows lie further apart than allowed; another run may give other figures.",
     }
     verdicts = [(*verdict(row), name) for row, name in zip(report.rows, names(report.rows), strict=True)]
     for wanted, text in texts.items():
