@@ -1,10 +1,14 @@
 """What is sent, as windows and the socket allow."""
 
+import socket
 import struct
+from typing import cast
 
-from http2_peer import Connect, Seen
+import pytest
+from http2_peer import Connect, Peer, Seen
 
 from quadriga_client.load import frames as h2
+from quadriga_client.load.frame_writer import Body, FrameWriter
 
 
 def test_bodies_wait_for_the_streams_window(connect: Connect) -> None:
@@ -62,3 +66,49 @@ def test_what_the_socket_does_not_take_waits(connect: Connect) -> None:
     assert not pair.connection.wants_to_write
     assert [each.stream for each in seen[1::2]] == [2 * number + 1 for number in range(count)]
     assert {each.payload for each in seen[1::2]} == {b"\0" + struct.pack(">I", 10_000) + b"q" * 10_000}
+
+
+def test_what_waits_for_its_own_window_keeps_nobody_else(connect: Connect) -> None:
+    pair = connect(b"q" * 100, b"", INITIAL_WINDOW_SIZE=50)
+    pair.send(0)
+    pair.peer.frames(2)
+    pair.send(1)
+    assert [(seen.stream, seen.flags) for seen in pair.peer.frames(2)] == [(3, h2.END_HEADERS), (3, h2.END_STREAM)]
+
+
+def test_the_work_for_a_body_does_not_grow_with_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    put_some = FrameWriter._put_some
+
+    def look(self: FrameWriter, stream: int, body: Body) -> object:
+        looked_at.append(stream)
+        return put_some(self, stream, body)
+
+    monkeypatch.setattr(FrameWriter, "_put_some", look)
+    writer = FrameWriter(cast("socket.socket", None))
+    writer.window = 2**30
+    list(writer.settle(struct.pack(">HI", h2.INITIAL_WINDOW_SIZE, 10)))
+    streams = list(range(1, 1000, 2))
+    for stream in streams:
+        writer.put_body(stream, b"q" * 100)
+    for stream in streams:
+        writer.widen(stream, 90)
+        writer.fill()
+    assert looked_at == streams * 2
+    assert not any(map(writer.drop_body, streams))  # they were all sent
+
+
+def test_bodies_take_turns_for_the_connections_window() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = FrameWriter(ours)
+        writer.window = 0
+        for stream in (1, 3, 5):
+            writer.put_body(stream, b"q" * 10)
+        writer.drop_body(1)
+        for _ in range(4):
+            writer.widen(0, 5)
+            writer.fill()
+        writer.flush()
+        peer = Peer(theirs)
+        assert [(seen.stream, seen.flags) for seen in peer.frames(4)] == [(3, 0), (3, 1), (5, 0), (5, 1)]
