@@ -89,7 +89,7 @@ class AnswerReader:
                     if flags & END_STREAM:  # without a status
                         self._end(number, stream.code_without_status())
                 elif flags & END_STREAM:
-                    self._table.forget(number)
+                    self._forget(number)
             elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS and self._block is None:
                 self._take_head(number, bytes(view[start:end]), flags & END_STREAM)
             else:
@@ -128,7 +128,7 @@ class AnswerReader:
         stream = self._table.open.get(number)
         if stream is None:
             if ends:
-                self._table.forget(number)
+                self._forget(number)
             return
         head = self._heads(block)
         if ends:
@@ -149,4 +149,11 @@ class AnswerReader:
     def _end(self, number: int, code: int) -> None:
         self._table.end(number, code)
         if self._writer.drop_body(number):  # answered before it was all sent
-            self._writer.put(number_frame(RST_STREAM, number, CANCEL))
+            self._cancel(number)
+
+    def _forget(self, number: int) -> None:
+        if self._table.forget(number):
+            self._cancel(number)
+
+    def _cancel(self, number: int) -> None:
+        self._writer.put(number_frame(RST_STREAM, number, CANCEL))

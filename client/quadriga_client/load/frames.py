@@ -1,6 +1,6 @@
 """HTTP/2's frames: their numbers, and what of them has come over a socket. Shared by generators and the echo server.
 
-Numbers and rules are those of RFC 9113; what gRPC makes of them is in http2.py.
+Numbers and rules are those of RFC 9113; what gRPC makes of them is in http2.py and answers.py.
 """
 
 import socket

@@ -183,7 +183,8 @@ class Connection:
             now_ns: `time.monotonic_ns`.
         """
         for number in self._table.give_up(now_ns):
-            self._writer.drop_body(number)
+            if self._writer.drop_body(number):
+                self._table.cut(number)
         for number in self._table.take_overdue(now_ns):
             self._writer.put(number_frame(RST_STREAM, number, CANCEL))
         self._begin_waiting()

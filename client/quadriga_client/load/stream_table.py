@@ -33,6 +33,7 @@ class StreamTable:
         self._timeout_ns = timeout_ns
         self._ended: list[Ended] = []
         self._given_up: dict[int, int] = {}  # number -> when it is reset
+        self._cut: set[int] = set()  # of these, those whose requests were not all sent
         self._in_order = True  # whether `open` is in the order in which its requests were asked for, too
 
     @property
@@ -45,9 +46,16 @@ class StreamTable:
         stream = self.open.pop(number)
         self._ended.append(Ended(stream.request, code, stream.received, self.now_ns))
 
-    def forget(self, number: int) -> None:
-        """The server has ended a stream that is not open here: one that was given up, or none."""
-        self._given_up.pop(number, None)
+    def cut(self, number: int) -> None:
+        """Of a stream that was given up, the rest is not sent."""
+        self._cut.add(number)
+
+    def forget(self, number: int) -> bool:
+        """The server has ended a stream that is not open here, one that was given up or none; whether it was cut."""
+        if self._given_up.pop(number, None) is None or number not in self._cut:
+            return False
+        self._cut.remove(number)
+        return True
 
     def refuse(self, number: int) -> None:
         """The server has not looked at an open stream. The request is UNAVAILABLE when that happens again."""
@@ -65,7 +73,7 @@ class StreamTable:
         for number in numbers:
             self.refuse(number)
         for number in [number for number in self._given_up if number > last]:
-            del self._given_up[number]
+            self.forget(number)
         return numbers
 
     def take_ended(self) -> list[Ended]:
@@ -94,7 +102,7 @@ class StreamTable:
         """Streams that were given up, and that the server has not ended since: they are to be reset."""
         numbers = list(takewhile(lambda number: self._given_up[number] <= now_ns, self._given_up))
         for number in numbers:
-            del self._given_up[number]
+            self.forget(number)
         return numbers
 
     def take_refused(self, *, waiting: bool) -> list[Stream]:
@@ -119,6 +127,6 @@ class StreamTable:
         ended = self.take_ended()
         for stream in (*self.refused, *self.open.values(), *self.waiting):
             ended.append(Ended(stream.request, UNAVAILABLE, stream.received, now_ns))
-        for each in (self.refused, self.open, self.waiting, self._given_up):
+        for each in (self.refused, self.open, self.waiting, self._given_up, self._cut):
             each.clear()
         return ended

@@ -224,6 +224,19 @@ def test_a_server_that_does_not_end_what_was_given_up_is_told_to(connect: Connec
     assert (head.kind, head.stream) == (h2.HEADERS, 3)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_late_answer_ends_a_request_that_was_not_all_sent(connect: Connect, now: list[int], whole: bool) -> None:
+    pair = connect(b"q" * 100, timeout=1e-6, INITIAL_WINDOW_SIZE=200 if whole else 50)
+    pair.send(1)
+    pair.peer.frames(2)
+    pair.expire(2000)
+    pair.peer.answer(1, status="4")
+    assert pair.receive() == []
+    if not whole:
+        assert pair.peer.frame() == Seen(h2.RST_STREAM, 0, 1, struct.pack(">I", h2.CANCEL))
+    assert pair.peer.nothing_came()
+
+
 def test_an_answer_is_there_when_it_was_read(connect: Connect, now: list[int]) -> None:
     pair = connect()
     pair.send(1, 2)
