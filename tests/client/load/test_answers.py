@@ -1,7 +1,9 @@
 """Answers as servers send them, whole, in pieces, or not as the rules say."""
 
+import itertools
 import socket
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -27,6 +29,21 @@ def test_answers_may_come_in_any_order_and_in_any_pieces(connect: Connect) -> No
         ended += pair.receive()
     assert ended == [Outcome(8, headers.OK, 5), Outcome(7, headers.OK, 7)]
     assert pair.connection.under_way == 0
+
+
+def test_answers_of_one_turn_are_there_when_each_was_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by TLS, where a turn is many reads."""
+    monkeypatch.setattr(h2, "READ_BYTES", 64)
+    monkeypatch.setattr(h2.FrameReader, "goes_on", lambda reader, taken: True)
+    pair = connect()
+    pair.send(1, 2)
+    for stream in (1, 3):
+        pair.peer.answer(stream)
+    clock = itertools.count(1000)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: next(clock))
+    first, second = pair.connection.receive()
+    assert (first.request, second.request) == (1, 2)
+    assert 1000 <= first.ended_ns < second.ended_ns
 
 
 @pytest.mark.parametrize("status", ["0", "5", "14", "99"])
