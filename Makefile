@@ -12,7 +12,7 @@ ARGS ?=
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz test-clients check format proto bench study clean
+.PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,11 +47,12 @@ $(KSERVE)/.installed: constraints.txt
 	@$(KSERVE)/bin/python -m pip install --quiet $(PIP_ARGS) $(shell grep ^kserve== constraints.txt)
 	@touch $@
 
-check: install  ## Lint, format check, types, and the generated protobuf stubs against their source.
+check: install  ## Lint, format check, types, and what is generated against its source: stubs, dashboards.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python docker/grafana/make_dashboards.py --check
 
 format: install  ## Let ruff mend formatting and imports.
 	$(BIN)/ruff check --fix .
@@ -59,6 +60,9 @@ format: install  ## Let ruff mend formatting and imports.
 
 proto: install  ## Regenerate the protobuf stubs.
 	$(BIN)/python proto/generate.py
+
+dashboards: install  ## Regenerate the Grafana dashboards.
+	$(BIN)/python docker/grafana/make_dashboards.py
 
 bench: models  ## Measure: served beside bare, concurrency, instances and more. ARGS="--only onnx" runs one.
 	$(BIN)/python benchmarks/bench.py $(ARGS)

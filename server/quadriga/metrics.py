@@ -144,6 +144,7 @@ def _states(versions: list[ModelVersion]) -> Iterator[Metric]:
         labels=MODEL_LABELS,
     )
     waiting = GaugeMetricFamily("quadriga_queue_depth", "Requests that no worker holds.", labels=MODEL_LABELS)
+    limit = GaugeMetricFamily("quadriga_queue_limit", "Requests that may wait, over all levels.", labels=MODEL_LABELS)
     in_flight = GaugeMetricFamily("quadriga_batches_in_flight", "Batches that workers hold.", labels=MODEL_LABELS)
     for version in versions:
         labels = _labels(version)
@@ -153,8 +154,9 @@ def _states(versions: list[ModelVersion]) -> Iterator[Metric]:
         size.add_metric(labels, version.file_bytes)
         if version.loaded:
             waiting.add_metric(labels, version.scheduler.waiting)
+            limit.add_metric(labels, version.scheduler.queue_limit)
             in_flight.add_metric(labels, version.scheduler.in_flight)
-    yield from (ready, load, warm_up, size, waiting, in_flight)
+    yield from (ready, load, warm_up, size, waiting, limit, in_flight)
 
 
 def _workers(versions: list[ModelVersion]) -> Iterator[Metric]:

@@ -74,6 +74,11 @@ class Scheduler:
         return len(self._queue) + sum(len(batch.requests) for batch in self._retries)
 
     @property
+    def queue_limit(self) -> int:
+        """Requests that may wait, over all levels."""
+        return sum({admission.level: admission.max_queue_size for admission in self._admissions}.values())
+
+    @property
     def in_flight(self) -> int:
         """Batches that workers hold."""
         return sum(worker.in_flight for worker in self._workers)

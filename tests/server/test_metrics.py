@@ -44,7 +44,7 @@ def version_of(counters: ModelCounters, **fields: Any) -> SimpleNamespace:
             "file_bytes": 12_345,
             "workers": [SimpleNamespace(pid=NO_PROCESS, name="m/3")],
             "restarts": 2,
-            "scheduler": SimpleNamespace(waiting=4, in_flight=1),
+            "scheduler": SimpleNamespace(waiting=4, queue_limit=8, in_flight=1),
             **fields,
         }
     )
@@ -134,8 +134,8 @@ def test_requests_are_exported_by_how_they_ended(exported: Exported) -> None:
 
 
 def test_the_state_of_queue_and_workers_is_exported(exported: Exported) -> None:
-    gauges = ("model_ready", "queue_depth", "batches_in_flight", "workers_up", "worker_restarts_total")
-    assert [exported.values(f"quadriga_{gauge}", **LABELS) for gauge in gauges] == [[1], [4], [1], [1], [2]]
+    gauges = ("model_ready", "queue_depth", "queue_limit", "batches_in_flight", "workers_up", "worker_restarts_total")
+    assert [exported.values(f"quadriga_{gauge}", **LABELS) for gauge in gauges] == [[1], [4], [8], [1], [1], [2]]
 
 
 def test_a_worker_that_died_a_moment_ago_does_not_spoil_the_scrape(exported: Exported) -> None:

@@ -37,7 +37,7 @@ async def test_a_full_level_refuses_while_another_admits() -> None:
     with pytest.raises(Overloaded, match="2 requests waiting at priority level 1, its limit"):
         submit(scheduler, priority=1)
     submit(scheduler)
-    assert scheduler.waiting == 4
+    assert scheduler.waiting == scheduler.queue_limit == 4
     scheduler.close(lambda: ModelNotReady("over"))
 
 

@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 from running_server import RunningServer
 
 from quadriga import __version__
+from quadriga.queue_policy import DEFAULT_MAX_QUEUE_SIZE
 
 ROWS = 3
 MODEL = frozenset({"model", "version", "backend", "device"})
@@ -41,6 +42,7 @@ PROMISED = {
     "quadriga_model_warm_up_seconds": Promise("gauge", MODEL),
     "quadriga_model_file_bytes": Promise("gauge", MODEL),
     "quadriga_queue_depth": Promise("gauge", MODEL),
+    "quadriga_queue_limit": Promise("gauge", MODEL),
     "quadriga_batches_in_flight": Promise("gauge", MODEL),
     "quadriga_workers_up": Promise("gauge", MODEL),
     "quadriga_worker_restarts": Promise("counter", MODEL),
@@ -132,6 +134,7 @@ def test_states_and_processes_are_told(families: Families) -> None:
     exact = {
         "quadriga_model_ready": 1,
         "quadriga_queue_depth": 0,
+        "quadriga_queue_limit": DEFAULT_MAX_QUEUE_SIZE,
         "quadriga_batches_in_flight": 0,
         "quadriga_workers_up": 1,
         "quadriga_worker_restarts_total": 0,

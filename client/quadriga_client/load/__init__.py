@@ -5,7 +5,8 @@
     payload.py      the request, made once; the server's first answer to it
     arrivals.py     when requests are due: closed loops, Poisson, constant rates, traces       pure
     fleet.py        generator processes, and what they send back: samples.py
-    generator.py      one of them: due requests out, answers in, over http2.py               generator processes
+    generator.py      one of them: due requests out, answers in                              generator processes
+    pool.py           its connections, each an http2.py with a stream_table.py and answers.py
     child.py, messages.py   how such processes start and end, and what goes through their pipes
     echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
     windows.py      samples into windows                                                       pure

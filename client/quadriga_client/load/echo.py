@@ -4,13 +4,16 @@ Runs in a process of its own; `EchoServer` is for who starts it. It reads no req
 is answered by frames that lie ready.
 """
 
+import contextlib
+import errno
+import os
 import select
 import socket
 import time
 from types import TracebackType
 from typing import Final, NamedTuple, NoReturn, Self
 
-from quadriga_client.load.child import ORDERS, Child, Parent, run_child
+from quadriga_client.load.child import ORDERS, Child, Parent, end_all, run_child, wait_for_any
 from quadriga_client.load.echo_connection import Answer, EchoConnection
 from quadriga_client.load.errors import LoadError, ProtocolError
 from quadriga_client.load.messages import Kind
@@ -62,7 +65,7 @@ class EchoServer:
 
     def close(self) -> None:
         """Ends it."""
-        self._child.close()
+        end_all([self._child])
 
     def __enter__(self) -> Self:
         return self
@@ -75,7 +78,7 @@ class EchoServer:
     def _wait(self) -> str:
         end = time.monotonic() + START_SECONDS
         while (left := end - time.monotonic()) > 0:
-            select.select([self._child], [], [], left)
+            wait_for_any([self._child], left)
             for report in self._child.reports():
                 if report.kind is not Kind.READY:
                     raise LoadError(report.payload.decode())
@@ -92,6 +95,7 @@ class Server:
         self._stall_at = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._listener.setblocking(False)
+        self._spare = os.open(os.devnull, os.O_RDONLY)  # see `_refuse`
         self._connections: dict[int, EchoConnection] = {}
         self._selector = select.epoll()
         for each in (ORDERS, self._listener.fileno()):
@@ -119,11 +123,27 @@ class Server:
         return max(0.0, self._stall_at - time.monotonic())
 
     def _accept(self) -> None:
-        accepted, _ = self._listener.accept()
-        connection = EchoConnection(accepted, self._answer)
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError as error:  # the client has gone again, or this process has no files left
+            if error.errno == errno.EMFILE:
+                self._refuse()
+            return
+        try:
+            connection = EchoConnection(accepted, self._answer)
+            connection.writer.flush()
+        except OSError:
+            accepted.close()
+            return
         self._connections[accepted.fileno()] = connection
         self._selector.register(accepted.fileno(), select.EPOLLIN)
-        connection.writer.flush()
+
+    def _refuse(self) -> None:
+        """Closes a connection that there is no file for: its client is told at once, and nobody spins for it."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self._listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def _serve(self, fileno: int, event: int) -> None:
         connection = self._connections[fileno]

@@ -29,6 +29,7 @@ from quadriga_client.load.frames import (
     frame,
     grpc_message,
     number_frame,
+    number_in,
     settings_frame,
 )
 
@@ -130,7 +131,7 @@ class EchoConnection:
         """Frames that seldom come."""
         payload = bytes(self._reader.view[start:end])
         if kind == WINDOW_UPDATE:
-            more = self._reader.number(start, end) & LARGEST_WINDOW
+            more = number_in(payload) & LARGEST_WINDOW
             if number in self._open:
                 self._open[number] += more
             self.writer.widen(number, more)

@@ -5,7 +5,6 @@ up a few times a second: what it does takes cores from the server and from the g
 """
 
 import contextlib
-import select
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -13,8 +12,9 @@ from typing import Final, Self
 
 import numpy as np
 
+from quadriga_client.load import interrupts
 from quadriga_client.load.arrivals import Arrivals, check
-from quadriga_client.load.child import Child
+from quadriga_client.load.child import Child, end_all, wait_for_any
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.http2 import CONNECT_SECONDS
 from quadriga_client.load.messages import RECORD, Begin, Finish, Go, Kind, Prepare, unpack_samples
@@ -39,7 +39,8 @@ class Generator:
         self._child = Child("quadriga_client.load.generator", "a load generator")
         self.pid = self._child.pid
         self.fileno = self._child.fileno
-        self.close = self._child.close
+        self.dismiss = self._child.dismiss
+        self.wait_until = self._child.wait_until
         self.samples = bytearray()
         self.until_ns = 0
         self.ready = self.done = self.failed = False
@@ -55,12 +56,12 @@ class Generator:
             self._child.order(order)
 
     def read(self) -> None:
-        """Takes the reports that came.
+        """Takes the reports that came, all of them whenever Ctrl-C comes.
 
         Raises:
             LoadError: The process has ended, or says that it cannot go on.
         """
-        with self._failing():
+        with interrupts.held(), self._failing():
             self._read()
 
     @contextlib.contextmanager
@@ -90,6 +91,7 @@ class FleetRun:
     def __init__(self, generators: list[Generator], started_ns: int, timeout: float) -> None:
         self._generators = generators
         self._timeout = timeout
+        self._given = [0] * len(generators)  # bytes of their samples that the caller has got
         self.started_ns = started_ns
 
     def collect(self, until_ns: int) -> Samples:
@@ -99,7 +101,7 @@ class FleetRun:
             for generator in self._generators:
                 generator.read()
         wait(self._generators, lambda generator: generator.until_ns >= until_ns, SILENT_SECONDS)
-        return Samples.joined([take(generator, until_ns) for generator in self._generators])
+        return self._give(until_ns)
 
     def scheduling(self) -> Scheduling:
         """See `source.Run`."""
@@ -124,7 +126,19 @@ class FleetRun:
             except LoadError:
                 if not known:
                     raise
-        return Samples.joined([take(generator) for generator in self._generators])
+        return self._give()
+
+    def _give(self, until_ns: int | None = None) -> Samples:
+        """Samples that ended by a time; None: all. Those of a call that Ctrl-C breaks off are given by the next one."""
+        with interrupts.held():
+            for generator, size in zip(self._generators, self._given, strict=True):
+                del generator.samples[:size]
+            self._given = [0] * len(self._generators)
+        parts = [ended_by(generator, until_ns) for generator in self._generators]
+        samples = Samples.joined(parts)
+        given = [len(part.ended) * RECORD.size for part in parts]
+        self._given = given
+        return samples
 
 
 class Fleet:
@@ -185,8 +199,7 @@ class Fleet:
     def close(self) -> None:
         """Ends the processes, whatever they do."""
         generators, self._generators = self._generators, []
-        for generator in generators:
-            generator.close()
+        end_all(generators)
 
     def __enter__(self) -> Self:
         return self
@@ -209,14 +222,13 @@ def wait(generators: list[Generator], until: Callable[[Generator], bool], second
         if left <= 0:
             missing[0].failed = True
             raise LoadError(f"a load generator (pid {missing[0].pid}) has said nothing for {seconds:.0f} s")
-        select.select(missing, [], [], left)
+        wait_for_any(missing, left)
         for generator in generators:
             generator.read()
 
 
-def take(generator: Generator, until_ns: int | None = None) -> Samples:
+def ended_by(generator: Generator, until_ns: int | None = None) -> Samples:
     """A generator's samples that ended by a time; None: all."""
     samples = unpack_samples(generator.samples)
     count = len(samples.ended) if until_ns is None else int(np.searchsorted(samples.ended, until_ns, side="right"))
-    del generator.samples[: count * RECORD.size]
     return Samples(samples.due[:count], samples.begun[:count], samples.ended[:count], samples.codes[:count])

@@ -6,6 +6,7 @@ Large bodies are never copied: the socket gathers the pieces.
 import socket
 import ssl
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -60,6 +61,7 @@ class FrameWriter:
         self._pieces: list[Piece] = []
         self._size = 0
         self._bodies: dict[int, Body] = {}
+        self._ready: OrderedDict[int, Body] = OrderedDict()  # those that their own windows do not stop
 
     @property
     def waits(self) -> bool:
@@ -73,7 +75,7 @@ class FrameWriter:
 
     def takes(self, size: int) -> bool:
         """Whether a new stream's body of that size can go at once, in a single frame."""
-        return size <= self.window and size <= self.stream_window and size <= self.frame_bytes and not self._bodies
+        return size <= self.window and size <= self.stream_window and size <= self.frame_bytes and not self._ready
 
     def put_whole(self, head: bytes, body: bytes) -> None:
         """Queues a body that `takes` said yes to; the head has everything before it, its DATA frame's header too."""
@@ -91,12 +93,18 @@ class FrameWriter:
             tail: The frame that ends the stream; empty: the last DATA frame does.
             more: What WINDOW_UPDATE frames have added to the stream's window.
         """
-        self._bodies[stream] = Body(body, self.stream_window + more, tail)
+        waiting = Body(body, self.stream_window + more, tail)
+        self._bodies[stream] = waiting
+        if waiting.window > 0:
+            self._ready[stream] = waiting
         self.fill()
 
     def drop_body(self, stream: int) -> bool:
         """Forgets what is left of a stream's body; whether there was something."""
-        return self._bodies.pop(stream, None) is not None
+        if self._bodies.pop(stream, None) is None:
+            return False
+        self._ready.pop(stream, None)
+        return True
 
     def widen(self, stream: int, more: int) -> None:
         """A WINDOW_UPDATE frame: of a stream, or of the connection, which is 0."""
@@ -104,6 +112,8 @@ class FrameWriter:
             self.window += more
         elif (body := self._bodies.get(stream)) is not None:
             body.window += more
+            if body.window > 0:
+                self._ready[stream] = body
 
     def settle(self, payload: bytes) -> Iterator[tuple[int, int]]:
         """A SETTINGS frame: takes what concerns sending, acknowledges it, and gives every setting.
@@ -117,8 +127,7 @@ class FrameWriter:
             if key == INITIAL_WINDOW_SIZE:
                 if value > LARGEST_WINDOW:
                     raise ProtocolError(f"settings came with a window of {value} bytes; 2147483647 are allowed")
-                for body in self._bodies.values():
-                    body.window += value - self.stream_window
+                self._change_windows(value - self.stream_window)
                 self.stream_window = value
             elif key == MAX_FRAME_SIZE:
                 self.frame_bytes = max(value, FRAME_BYTES)
@@ -126,17 +135,24 @@ class FrameWriter:
         self.put(frame(SETTINGS, ACK, 0))
 
     def fill(self) -> None:
-        """Queues what the windows allow of bodies that wait."""
-        done = []
-        for stream, body in self._bodies.items():
-            if self.window <= 0:
+        """Queues what the windows allow of bodies that wait; those that only wait for their own cost nothing."""
+        while self.window > 0 and self._ready:
+            stream, body = next(iter(self._ready.items()))
+            self._put_some(stream, body)
+            if not body.left:
+                del self._bodies[stream]
+            elif body.window > 0:
                 break
-            if self._put_some(stream, body):
-                done.append(stream)
-        for stream in done:
-            del self._bodies[stream]
+            del self._ready[stream]
 
-    def _put_some(self, stream: int, body: Body) -> bool:
+    def _change_windows(self, by: int) -> None:
+        self._ready.clear()
+        for stream, body in self._bodies.items():
+            body.window += by
+            if body.window > 0:
+                self._ready[stream] = body
+
+    def _put_some(self, stream: int, body: Body) -> None:
         while size := min(self.frame_bytes, len(body.left), max(0, body.window), self.window):
             piece, body.left = body.left[:size], body.left[size:]
             body.window -= size
@@ -144,11 +160,8 @@ class FrameWriter:
             ends = END_STREAM if not body.left and not body.tail else 0
             self.put(HEADER.pack(size << 8 | DATA, ends, stream))
             self.put(piece)
-        if body.left:
-            return False
-        if body.tail:
+        if not body.left and body.tail:
             self.put(body.tail)
-        return True
 
     def flush(self) -> None:
         """Writes what the socket takes.

@@ -1,12 +1,12 @@
 """HTTP/2's frames: their numbers, and what of them has come over a socket. Shared by generators and the echo server.
 
-Numbers and rules are those of RFC 9113; what gRPC makes of them is in http2.py.
+Numbers and rules are those of RFC 9113; what gRPC makes of them is in http2.py and answers.py.
 """
 
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from quadriga_client.load.errors import ProtocolError
@@ -15,7 +15,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, HAS_PRIORITY = 1, 1, 4, 8, 32
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 3, 4, 5
-NO_ERROR, CANCEL = 0, 8
+NO_ERROR, REFUSED_STREAM, CANCEL = 0, 7, 8
 FIRST_WINDOW: Final = 65_535
 LARGEST_WINDOW: Final = 2**31 - 1
 LARGEST_STREAM: Final = 2**31 - 1
@@ -29,6 +29,8 @@ HEADER: Final = struct.Struct(">IBI")
 #: The first five bytes of that, where the stream is filled in later.
 START: Final = struct.Struct(">IB")
 READ_BYTES: Final = 1 << 18
+#: That are read before others have their turn.
+TURN_BYTES: Final = 1 << 18
 #: In HPACK, "the dynamic table has no bytes": said first to who allows less than the usual table.
 NO_TABLE: Final = b"\x20"
 #: What a socket says that is not to block, and would.
@@ -62,35 +64,41 @@ class FrameReader:
 
     Attributes:
         view: The buffer that frames point into; valid until the next `read`.
+        wants_to_write: Whether the last `read` must be repeated once the socket can be written: TLS must say something
+            before it can go on.
     """
 
     def __init__(self, source: socket.socket) -> None:
         self._source = source
         self.view = memoryview(bytearray(READ_BYTES))
+        self.wants_to_write = False
         self._filled = 0
-        #: TLS hands out one record at a time, and what it holds back wakes no selector.
-        self._records = isinstance(source, ssl.SSLSocket)
+        #: TLS hands out one record at a time, and a record that it holds back wakes no selector.
+        self._pending: Callable[[], int] | None = source.pending if isinstance(source, ssl.SSLSocket) else None
 
-    def read(self) -> bool:
-        """Reads once; whether something came.
+    def read(self) -> int:
+        """Reads once; the bytes that came, 0 for none.
 
         Raises:
             EOFError: The other side closed the connection.
             OSError: It is broken.
         """
+        self.wants_to_write = False
         try:
             size = self._source.recv_into(self.view[self._filled :])
+        except ssl.SSLWantWriteError:
+            self.wants_to_write = True
+            return 0
         except WOULD_BLOCK:
-            return False
+            return 0
         if not size:
             raise EOFError
         self._filled += size
-        return True
+        return size
 
-    @property
-    def expects_more(self) -> bool:
-        """Whether another `read` may give something though no selector says so: it is to be asked until it has none."""
-        return self._records
+    def goes_on(self, taken: int) -> bool:
+        """Whether another `read` is due in this turn, in which so many bytes came; a selector tells of what is left."""
+        return self._pending is not None and (taken < TURN_BYTES or self._pending() > 0)
 
     def frames(self) -> Iterator[tuple[int, int, int, int, int]]:
         """The complete frames; what is left of the next one stays for the next `read`.
@@ -130,16 +138,17 @@ class FrameReader:
         self.view[: self._filled] = self.view[size : size + self._filled]
         return expected[size:]
 
-    def number(self, start: int, end: int) -> int:
-        """The unsigned 32-bit number with which a payload begins.
 
-        Raises:
-            ProtocolError: The frame is too short for one.
-        """
-        if end - start < _NUMBER.size:
-            raise ProtocolError(f"a frame came with {end - start} bytes that needs {_NUMBER.size}")
-        number: int = _NUMBER.unpack_from(self.view, start)[0]
-        return number
+def number_in(payload: "bytes | memoryview[int]") -> int:
+    """The unsigned 32-bit number with which a payload begins.
+
+    Raises:
+        ProtocolError: The frame is too short for one.
+    """
+    if len(payload) < _NUMBER.size:
+        raise ProtocolError(f"a frame came with {len(payload)} bytes that needs {_NUMBER.size}")
+    number: int = _NUMBER.unpack_from(payload)[0]
+    return number
 
 
 def unpadded(view: "memoryview[int]", flags: int, start: int, end: int) -> tuple[int, int]:

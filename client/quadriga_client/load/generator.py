@@ -11,10 +11,10 @@ from typing import Final, NoReturn
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
 from quadriga_client.load.child import ORDERS, Parent, run_child
-from quadriga_client.load.http2 import Ended
 from quadriga_client.load.messages import Begin, Finish, Go, Kind, Prepare
 from quadriga_client.load.pool import Pool
 from quadriga_client.load.recorder import Recorder
+from quadriga_client.load.streams import Ended
 
 #: Between two reports, and two looks for requests that took too long.
 TICK_NS: Final = 20_000_000
@@ -70,18 +70,18 @@ class Run:
             else:
                 self._send_due()
             self._pool.flush()
-        for slot, found_ns, ended in self._pool.wait(min(self._due_ns, until_ns)):
-            self._take(slot, found_ns, ended)
+        for slot, ended in self._pool.wait(min(self._due_ns, until_ns)):
+            self._take(slot, ended)
 
     def expire(self, now_ns: int) -> None:
         """Gives up what has taken too long."""
-        for slot, found_ns, ended in self._pool.expire(now_ns):
-            self._take(slot, found_ns, ended)
+        for slot, ended in self._pool.expire(now_ns):
+            self._take(slot, ended)
 
     def abandon(self) -> None:
         """Counts what is still under way as lost."""
-        for slot, found_ns, ended in self._pool.abandon():
-            self._take(slot, found_ns, ended)
+        for slot, ended in self._pool.abandon():
+            self._take(slot, ended)
 
     def _send(self, slot: int, due_ns: int) -> None:
         number = self._number
@@ -105,13 +105,13 @@ class Run:
             if self._due_ns > now:
                 break
 
-    def _take(self, slot: int, found_ns: int, ended: list[Ended]) -> None:
-        for request, code, _ in ended:
+    def _take(self, slot: int, ended: list[Ended]) -> None:
+        for request, code, _, ended_ns in ended:
             due_ns, begun_ns = self._pending.pop(request)
-            self._recorder.add(due_ns, begun_ns, found_ns, code)
+            self._recorder.add(due_ns, begun_ns, ended_ns, code)
         if self._closed and not self._finishing and self._pool.failure is None:
-            for _ in ended:
-                self._send(slot, found_ns)
+            for each in ended:
+                self._send(slot, each.ended_ns)
             self._pool.flush()
 
 

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 import grpc
 import hpack
 
-from quadriga_client.load.errors import ProtocolError
+from quadriga_client.load.errors import LoadError, ProtocolError
+from quadriga_client.load.frames import FRAME_BYTES, NO_TABLE
 from quadriga_client.load.target import LoadTarget
 
 USER_AGENT: Final = "quadriga-load"
@@ -53,6 +54,10 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there was a block."""
+        return bool(self._known)
 
     def __call__(self, block: bytes) -> Head:
         """What a block says.
@@ -110,7 +115,11 @@ def counts_by_name(counts: Mapping[int, int]) -> dict[str, int]:
 
 
 def request_block(target: LoadTarget) -> bytes:
-    """The headers of every request to a target."""
+    """The headers of every request to a target.
+
+    Raises:
+        LoadError: They are longer than a frame: servers that allow as much are rare.
+    """
     headers = (
         (":method", "POST"),
         (":scheme", "https" if target.tls else "http"),
@@ -123,6 +132,9 @@ def request_block(target: LoadTarget) -> bytes:
         *target.metadata,
     )
     block: bytes = hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*each) for each in headers], huffman=False)
+    if len(NO_TABLE) + len(block) > FRAME_BYTES:
+        raise LoadError(f"a request's headers take {len(block)} bytes; {FRAME_BYTES - len(NO_TABLE)} are allowed: "
+                        "send less metadata")  # fmt: skip
     return block
 
 

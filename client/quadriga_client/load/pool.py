@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from quadriga_client.load.errors import ConnectionLost, LoadError
+from quadriga_client.load.errors import ConnectionLost, LoadError, SentAway
 from quadriga_client.load.headers import UNAVAILABLE
-from quadriga_client.load.http2 import Connection, Ended
+from quadriga_client.load.http2 import Connection
+from quadriga_client.load.streams import Ended, Stream, templates
 from quadriga_client.load.target import LoadTarget
 
 #: A process wakes up that much late or later; it is up before, and asks again and again for the rest.
@@ -19,29 +20,36 @@ TIMER_SLACK: Final = Path("/proc/self/timerslack_ns")
 
 
 class Received(NamedTuple):
-    """Requests of a slot that ended, and when the generator found their answers, in ns."""
+    """Requests of a slot that ended."""
 
     slot: int
-    found_ns: int
     ended: list[Ended]
 
 
 class Pool:
     """Slots, each with a connection that accepts requests; those that are going away finish besides.
 
+    What a server says it has not looked at, another connection sends once more: a proxy that drains costs no request.
+
     Attributes:
         failure: Why there can be no more load; None while there can.
-        reopens: Whether connections that break are replaced.
+        reopens: Whether connections that end are replaced though there is nothing to send.
         called: Whether `watch`'s file has something to read, as of the last `wait`.
     """
 
     def __init__(self, target: LoadTarget, connections: int, most_streams: int) -> None:
-        """Makes the slots; `fill` opens the connections."""
+        """Makes the slots; `fill` opens the connections.
+
+        Raises:
+            LoadError: The requests' headers are too long.
+        """
         self._target = target
+        self._templates = templates(target)
         self._most_streams = most_streams
         self._selector = select.epoll()
         self._slots: list[Connection | None] = [None] * connections
         self._connections: dict[int, tuple[int, Connection]] = {}
+        self._sent_away: set[int] = set()  # slots whose connection before ended so
         self._watched: set[int] = set()
         self._unflushed: list[Connection] = []
         self._caller = -1
@@ -109,39 +117,49 @@ class Pool:
                 slot, connection = self._connections[fileno]
                 if event & select.EPOLLOUT:
                     self._flush(connection)
-                if event & ~select.EPOLLOUT:
-                    found = time.monotonic_ns()
-                    ended = self._receive(slot, connection)
-                    if ended:
-                        yield Received(slot, found, ended)
+                # Without something to read, too: TLS may have waited to write before it could go on reading.
+                ended = self._receive(slot, connection)
+                if ended:
+                    yield Received(slot, ended)
 
     def expire(self, now_ns: int) -> Iterator[Received]:
         """Gives up requests past the timeout."""
         for slot, connection in list(self._connections.values()):
             ended = connection.expire(now_ns)
-            if ended:
+            if connection.wants_to_write:
                 self._flush(connection)
-                yield Received(slot, now_ns, ended)
+            self._forget_idle(slot, connection)
+            if ended:
+                yield Received(slot, ended)
 
     def abandon(self) -> Iterator[Received]:
         """What is still under way, as UNAVAILABLE; where there is something, its connection is closed."""
         for slot, connection in list(self._connections.values()):
             if ended := connection.abandon():
                 self._forget(slot, connection)
-                yield Received(slot, time.monotonic_ns(), ended)
+                yield Received(slot, ended)
 
     def _receive(self, slot: int, connection: Connection) -> list[Ended]:
         try:
             ended = connection.receive()
+        except SentAway as farewell:
+            if slot in self._sent_away and not connection.has_answered:
+                self.failure = farewell
+            self._sent_away.add(slot)
+            return self._lose(slot, connection)
         except ConnectionLost:
+            self._sent_away.discard(slot)
             return self._lose(slot, connection)
         except LoadError as error:
             self.failure = error
             return self._lose(slot, connection)
-        if connection.wants_to_write:
+        if connection.wants_to_write or self._watched:
             self._flush(connection)
-        if not connection.accepts:
-            ended += self._retire(slot, connection)
+        if connection.has_refused or not connection.accepts:
+            if self._slots[slot] is connection and not connection.accepts:
+                self._slots[slot] = None
+            ended += self._resend(slot, connection.take_refused())
+            self._forget_idle(slot, connection)
         return ended
 
     def _flush(self, connection: Connection) -> None:
@@ -157,29 +175,28 @@ class Pool:
                 self._watched.discard(fileno)
                 self._selector.modify(fileno, select.EPOLLIN)
 
-    def _retire(self, slot: int, connection: Connection) -> list[Ended]:
-        """Lets a connection finish what is under way, and has another one do the rest; what that cannot."""
-        ended: list[Ended] = []
-        if self._slots[slot] is connection:
-            self._slots[slot] = None
+    def _resend(self, slot: int, streams: list[Stream]) -> list[Ended]:
+        """Has the slot's connection send requests, a new one if there is none; what cannot be sent, as UNAVAILABLE."""
+        if self._slots[slot] is None and self.failure is None and (streams or self.reopens):
             self._open(slot)
-            waiting, replacement = connection.take_waiting(), self._slots[slot]
-            if replacement is None:
-                ended = [Ended(request, UNAVAILABLE, 0) for request in waiting]
-            else:
-                for request in waiting:
-                    replacement.send(request)
-                self._flush(replacement)
-        if not connection.under_way:
-            self._forget(slot, connection)
-        return ended
+        connection = self._slots[slot]
+        if connection is None:
+            now_ns = time.monotonic_ns()
+            return [Ended(stream.request, UNAVAILABLE, 0, now_ns) for stream in streams]
+        if streams:
+            connection.resend(streams)
+            self._flush(connection)
+        return []
 
     def _lose(self, slot: int, connection: Connection) -> list[Ended]:
-        ended = connection.abandon()
+        streams, ended = connection.take_refused(), connection.abandon()
         self._forget(slot, connection)
-        if self._slots[slot] is None and self.reopens and self.failure is None:
-            self._open(slot)
-        return ended
+        return ended + self._resend(slot, streams)
+
+    def _forget_idle(self, slot: int, connection: Connection) -> None:
+        """Closes a connection that has ended its last request and begins none."""
+        if not connection.accepts and not connection.under_way and self._slots[slot] is not connection:
+            self._forget(slot, connection)
 
     def _forget(self, slot: int, connection: Connection) -> None:
         fileno = connection.fileno()
@@ -191,14 +208,15 @@ class Pool:
         connection.close()
 
     def _open(self, slot: int) -> None:
-        """Opens a slot's connection; `failure` is why it cannot.
+        """Opens a slot's connection; `failure` is why it cannot, unless a run's last requests were all that needed it.
 
         The generator stands still meanwhile, which counts as its own lag.
         """
         try:
-            connection = Connection.open(self._target, most_streams=self._most_streams)
+            connection = Connection.open(self._target, self._templates, most_streams=self._most_streams)
         except LoadError as error:
-            self.failure = error
+            if self.reopens:
+                self.failure = error
             return
         self._slots[slot] = connection
         self._connections[connection.fileno()] = (slot, connection)

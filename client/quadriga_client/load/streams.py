@@ -1,18 +1,28 @@
 """A request on its way through an HTTP/2 connection: the frames that carry it, and what its answer says. Pure."""
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from quadriga_client.load.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFIX_BYTES, START, grpc_message
-from quadriga_client.load.headers import OK, UNIMPLEMENTED, UNKNOWN, Head
+from quadriga_client.load.headers import OK, UNIMPLEMENTED, UNKNOWN, Head, request_block
+from quadriga_client.load.target import LoadTarget
 
 
 class Ended(NamedTuple):
-    """A request that ended: the caller's number, gRPC's status code, bytes of data that came, prefixes included."""
+    """A request that ended.
+
+    Attributes:
+        request: The caller's number.
+        code: gRPC's status code.
+        received: Bytes of data that came, prefixes included.
+        ended_ns: When the last of the answer had been read, or the request was given up, `time.monotonic_ns`.
+    """
 
     request: int
     code: int
     received: int
+    ended_ns: int
 
 
 class Stream:
@@ -23,15 +33,17 @@ class Stream:
         asked_ns: When it was to be sent.
         received: Bytes of data so far.
         code: What HTTP's status stands for, as of now.
+        refused: Whether a server has said before that it did not look at it.
     """
 
-    __slots__ = ("asked_ns", "code", "received", "request")
+    __slots__ = ("asked_ns", "code", "received", "refused", "request")
 
     def __init__(self, request: int, asked_ns: int) -> None:
         self.request = request
         self.asked_ns = asked_ns
         self.code = UNKNOWN
         self.received = 0
+        self.refused = False
 
     def code_after(self, head: Head) -> int:
         """The code of the answer, where these are its last headers."""
@@ -58,3 +70,13 @@ class Template:
     def head(self, stream: int) -> bytes:
         """Everything before the body, where that is a single frame."""
         return self._form.pack(self._headers, stream, self.block, self._data, stream)
+
+
+def templates(target: LoadTarget) -> Sequence[Template]:
+    """The frames of a target's requests, for all connections to it.
+
+    Raises:
+        LoadError: The headers are too long.
+    """
+    block = request_block(target)
+    return [Template(block, message) for message in target.requests]

@@ -1,11 +1,14 @@
 """Header blocks of gRPC calls, both ways."""
 
+from dataclasses import replace
+
 import hpack
 import pytest
 
 from quadriga_client import TlsOptions
 from quadriga_client.load import headers
-from quadriga_client.load.errors import ProtocolError
+from quadriga_client.load.errors import LoadError, ProtocolError
+from quadriga_client.load.frames import FRAME_BYTES
 from quadriga_client.load.headers import (
     Head,
     Heads,
@@ -47,6 +50,12 @@ def test_a_request_leaves_nothing_in_the_servers_table() -> None:
     for _ in range(2):
         decoder.decode(request_block(TARGET))
     assert len(decoder.header_table.dynamic_entries) == 0
+
+
+def test_headers_that_no_frame_holds_are_refused() -> None:
+    assert len(request_block(replace(TARGET, metadata=(("x", "y" * 16_000),)))) < FRAME_BYTES
+    with pytest.raises(LoadError, match=r"^a request's headers take 16\d\d\d bytes; 16383 are allowed: .* metadata$"):
+        request_block(replace(TARGET, metadata=(("x", "y" * 16_300),)))
 
 
 @pytest.mark.parametrize(("name", "authority"), [("", "host:8001"), ("model.example", "model.example")])

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from quadriga_client.compare.comparison import Comparison, Level
-from quadriga_client.compare.formats.json import encode
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.formats.sections import level_title
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Level
 from quadriga_client.compare.verdict import is_saturated
 from quadriga_client.load.formats.canvas import Axis
 from quadriga_client.load.formats.document import Picture, Section
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.plots import Estimate, Point, Series, estimate_plot, line_plot
 from quadriga_client.load.report import Interval
+from quadriga_client.report_files import encode
 
 
 def html(report: Comparison, title: str, lead: str, sections: Sequence[Section]) -> str:

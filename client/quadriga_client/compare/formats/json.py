@@ -1,4 +1,9 @@
-"""A comparison as JSON, and back; reads report files, else pure."""
+"""A comparison as JSON, and back, and the schema of it; reads report files, else pure.
+
+`python -m quadriga_client.compare.formats.json` prints the schema, which is committed beside this module:
+
+    python -m quadriga_client.compare.formats.json > client/quadriga_client/compare/formats/comparison.schema.json
+"""
 
 from pathlib import Path
 
@@ -6,17 +11,15 @@ import msgspec
 
 from quadriga_client.compare.comparison import SCHEMA, Comparison
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.report_files import encode, encoded_schema
+
+__all__ = ["decode", "encode", "read", "schema"]
 
 
 class _Envelope(msgspec.Struct):
     """What every version of a report has."""
 
     schema: str
-
-
-def encode(report: Comparison) -> bytes:
-    """The report, indented; keys are in the order of its classes' fields, so that equal reports are equal files."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
 def decode(document: bytes, name: str = "the report") -> Comparison:
@@ -57,3 +60,12 @@ def read(path: Path) -> Comparison:
     except OSError as error:
         raise CompareError(f"the report {path} cannot be read: {error.strerror or error}") from None
     return decode(document, str(path))
+
+
+def schema() -> bytes:
+    """The JSON Schema of comparisons, as it is committed."""
+    return encoded_schema(Comparison, SCHEMA, "A comparison of models by Quadriga")
+
+
+if __name__ == "__main__":
+    print(schema().decode(), end="")
