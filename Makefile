@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # KServe wants an older numpy than the frameworks.
 KSERVE := $(VENV)/kserve
+# Only the study runs Keras on it.
+JAX := $(VENV)/.jax
 REPOSITORY := models/repository
 ARGS ?=
 # Options for pip, such as another index for CPU builds of torch.
@@ -63,8 +65,12 @@ proto: install  ## Regenerate the protobuf stubs.
 bench: models  ## Measure: served beside bare, concurrency, instances and more. ARGS="--only onnx" runs one.
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-study: models  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
+study: models $(JAX)  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
 	$(BIN)/python benchmarks/make_study.py $(ARGS)
+
+$(JAX): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt jax
+	@touch $@
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)

@@ -12,10 +12,12 @@ import importlib.util
 import shlex
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+import psutil
 from study import lines
 from study.errors import StudyError
 from study.figures import SCHEMA, Study
@@ -26,14 +28,18 @@ from study.ways import KERAS_BACKENDS
 from study.writing import write
 
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.load.fingerprint import fingerprint
+from quadriga_client.load.fingerprint import fingerprint, versions
 from quadriga_zoo.errors import ZooError
 
 NETWORKS = Path(__file__).parents[1] / "models" / "quadriga_zoo" / "networks"
 USUAL_SECONDS = 0.6
 #: Medians have intervals from six figures on.
 ROUNDS = 6
-SEEDS = 2
+SEEDS = 4
+#: Over which others' use of the cores is seen before anything starts.
+LOOK_SECONDS = 3.0
+#: What the load test's fingerprint does not list.
+PACKAGES = ("jax", "jaxlib")
 #: Of a way to call the network, beside a server's turn.
 CALLS_SHARE = 0.2
 
@@ -66,6 +72,8 @@ def measure(repository: Path, seconds: float) -> Study:
     """
     begun, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     where = fingerprint()
+    where = replace(where, versions={**where.versions, **versions(PACKAGES)})
+    busy = psutil.cpu_percent(interval=LOOK_SECONDS) / 100
 
     def tell(text: str) -> None:
         print(f"{time.monotonic() - begun:4.0f} s  {text}", flush=True)
@@ -82,6 +90,7 @@ def measure(repository: Path, seconds: float) -> Study:
         command=shlex.join(["python", *sys.argv]),
         seconds=time.monotonic() - begun,
         fingerprint=where,
+        busy=busy,
         code=code,
         trainings=trainings,
         calls=calls,

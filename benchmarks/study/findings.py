@@ -1,4 +1,7 @@
-"""Sentences that follow from the figures, and say something else where those do. Pure."""
+"""Sentences that follow from the figures, and say something else where those do. Pure.
+
+The answer and the fastest are corrected for the number of ratios that are asked; reasons go by single intervals.
+"""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -6,23 +9,26 @@ from typing import Final
 
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
-from quadriga_client.load.intervals import median_interval, ratio_interval
-from quadriga_client.load.report import Interval
 from study.claims import (
+    ABOUT,
     KERAS,
+    OTHER_BOUNDS,
     PYTORCH,
     TENSORFLOW,
-    Relation,
+    Judged,
+    Trial,
     Verdict,
     closed_loops,
     epochs,
     find_calls,
+    judge,
     many,
-    relation,
+    ratios_by_kind,
     trials,
 )
-from study.figures import Calls, Code, Served, Study, Training
+from study.figures import LIKE_KERAS, Calls, Code, Served, Study, Training
 from study.lines import CORE
+from study.ratios import Ratio, Relation, ratio_of, shown
 from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 NAMES: Final = {
@@ -33,6 +39,7 @@ NAMES: Final = {
     KERAS: "Keras on TensorFlow",
     "keras on torch": "Keras on PyTorch",
     "keras on jax": "Keras on JAX",
+    LIKE_KERAS: "TensorFlow, Keras' layers",
 }
 #: A cost per call is the same for every batch size where it grows less than this many times.
 _CONSTANT: Final = 2.0
@@ -44,15 +51,15 @@ def name_of(framework: str) -> str:
     return NAMES.get(framework, framework) + colon + call
 
 
-def ratio_text(times: Interval) -> str:
+def ratio_text(ratio: Ratio) -> str:
     """A ratio with its interval: "3.10 times (2.98-3.30)"."""
-    ends = bounds(times)
-    return f"{digits(times.value)} times" + (f" ({ends})" if ends else "")
+    ends = bounds(ratio.interval)
+    return f"{digits(ratio.value)} times" + (f" ({ends})" if ends else "")
 
 
-def compared(name: str, times: Interval, other: str) -> str:
+def compared(name: str, times: Ratio, other: str) -> str:
     """A clause on how long one takes beside the other."""
-    match relation(times):
+    match times.relation(ABOUT):
         case Relation.SLOWER | Relation.FASTER:
             return f"{name} takes {ratio_text(times)} as long as {other}"
         case Relation.ALIKE:
@@ -61,33 +68,62 @@ def compared(name: str, times: Interval, other: str) -> str:
             return f"{name} took {ratio_text(times)} as long as {other}, which decides nothing either way"
 
 
+EQUAL_CLAIM: Final = "That TensorFlow and PyTorch are about equally fast"
+SLOW_CLAIM: Final = "That Keras is slower than both"
+
+
 def answer(study: Study) -> list[str]:
     """The article's two claims, over all conditions."""
-    found = trials(study)
-    if not found:
+    judged = judge(trials(study))
+    if not judged:
         return ["Nothing was measured of all three frameworks, so that nothing can be said of the article's finding."]
+    return [_tally(claim, verdicts) for claim, verdicts in claims(judged).items()]
+
+
+def claims(judged: Sequence[Judged]) -> dict[str, list[tuple[str, Verdict]]]:
+    """Each claim's verdicts, with the kind of their conditions."""
     # Of calls, several conditions share the two that Keras is held against.
-    pairs = list({(trial.kind, trial.tensorflow_to_pytorch): trial for trial in found}.values())
-    return [
-        _tally("That TensorFlow and PyTorch are about equally fast", [(each.kind, each.equal()) for each in pairs]),
-        _tally("That Keras is slower than both", [(each.kind, each.keras_slow()) for each in found]),
-    ]
+    pairs = {(each.trial.kind, each.trial.tensorflow_to_pytorch): each for each in judged}.values()
+    return {
+        EQUAL_CLAIM: [(each.trial.kind, each.equal) for each in pairs],
+        SLOW_CLAIM: [(each.trial.kind, each.keras_slow) for each in judged],
+    }
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """As "holds in 3 and does not hold in 1"."""
+    words = {Verdict.HOLDS: "holds in", Verdict.FAILS: "does not hold in", Verdict.UNDECIDED: "is not decided in"}
+    return " and ".join(f"{text} {verdicts.count(verdict)}" for verdict, text in words.items() if verdict in verdicts)
+
+
+def on_choices(found: Sequence[Trial]) -> list[str]:
+    """What the bound and the correction decide, which are the study's own choices."""
+    usual = claims(judge(found))
+    verdicts = [verdict for each in usual.values() for _, verdict in each]
+    sentences = []
+    for bound in OTHER_BOUNDS:
+        others = [verdict for each in claims(judge(found, bound)).values() for _, verdict in each]
+        changed = [pair for pair in zip(verdicts, others, strict=True) if pair[0] is not pair[1]]
+        turned = sum(Verdict.UNDECIDED not in pair for pair in changed)
+        sentences.append(
+            f"A bound of {bound:g} instead of {ABOUT:g} changes {len(changed)} of {many(len(verdicts), 'verdict')}, "
+            f"{turned} of them from one that holds to one that does not or the other way round."
+        )
+    single = [verdict for each in claims(judge(found, corrected=False)).values() for _, verdict in each]
+    lost = sum(pair[0] is not pair[1] for pair in zip(verdicts, single, strict=True))
+    families = ", ".join(f"{len(ratios)} {kind}" for kind, ratios in ratios_by_kind(found).items())
+    sentences.append(
+        f"Verdicts are corrected for the number of ratios of their kind ({families}). Each by itself, {lost} more of "
+        "them would be decided."
+    )
+    return sentences
 
 
 def _tally(claim: str, verdicts: Sequence[tuple[str, Verdict]]) -> str:
     parts = []
     for kind in dict.fromkeys(kind for kind, _ in verdicts):
         own = [verdict for each, verdict in verdicts if each == kind]
-        counts = [
-            f"{words} {own.count(verdict)}"
-            for verdict, words in (
-                (Verdict.HOLDS, "holds in"),
-                (Verdict.FAILS, "does not hold in"),
-                (Verdict.UNDECIDED, "is not decided in"),
-            )
-            if verdict in own
-        ]
-        parts.append(f"{kind}, it {' and '.join(counts)} of {many(len(own), 'condition')}")
+        parts.append(f"{kind}, it {counted(own)} of {many(len(own), 'condition')}")
     return f"{claim}: {'; '.join(parts)}."
 
 
@@ -112,7 +148,7 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         (batch, find_calls(calls, KERAS, way, batch, threads), find_calls(calls, KERAS, SERVED, batch, threads))
         for batch in (batches[0], batches[-1])
     ]
-    costs: list[tuple[int, float, Interval]] = []
+    costs: list[tuple[int, float, Ratio]] = []
     for batch, naive, served in pairs:
         if naive is None or served is None:
             return
@@ -122,7 +158,7 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         f"{way} of Keras takes {ratio_text(small_times)} as long as the same file as this server runs it at batch "
         f"{small}, and {ratio_text(large_times)} at batch {large}."
     )
-    if relation(small_times) is not Relation.SLOWER:
+    if small_times.relation(ABOUT) is not Relation.SLOWER:
         yield text
         return
     added = f"It adds {digits(small_cost)} ms to a call there and {digits(max(large_cost, 0.0))} ms here"
@@ -130,7 +166,8 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         added += f", for {large / small:g} times the rows: a price per call, not per image"
     else:
         added += ", so that it grows with the rows"
-    shrinks = small_times.low is not None and large_times.high is not None and large_times.high < small_times.low
+    low, high = small_times.interval.low, large_times.interval.high
+    shrinks = low is not None and high is not None and high < low
     yield f"{text} {added}{'; its weight falls as batches grow.' if shrinks else '.'}"
 
 
@@ -141,7 +178,7 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
         (SERVED, SERVED, "Keras, compiled by this server,", "the SavedModel as served"),
     )
     for keras_way, other_way, name, other in pairs:
-        found: list[tuple[int, Interval]] = []
+        found: list[tuple[int, Ratio]] = []
         for batch in sorted({each.batch for each in calls}):
             keras = find_calls(calls, KERAS, keras_way, batch, threads)
             tensorflow = find_calls(calls, TENSORFLOW, other_way, batch, threads)
@@ -151,7 +188,7 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
             continue
         listed = ", ".join(f"{ratio_text(times)} at batch {batch}" for batch, times in found)
         text = f"{name} takes this much of the time of {other} of the same weights: {listed}."
-        if all(relation(times) is Relation.ALIKE for _, times in found):
+        if all(times.relation(ABOUT) is Relation.ALIKE for _, times in found):
             text += " So compiled, Keras shows no such cost as other ways of calling it may have."
         yield text
 
@@ -161,16 +198,22 @@ def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
     parameters = {each.name: each.parameters for each in trainings}
     if {TENSORFLOW, KERAS} <= parameters.keys() and parameters[TENSORFLOW] != parameters[KERAS]:
         times = parameters[TENSORFLOW] / parameters[KERAS]
-        yield (
-            f"The networks are not quite the same: TensorFlow's has {parameters[TENSORFLOW]:,} weights, "
-            f"{digits(times)} times as many as Keras' {parameters[KERAS]:,}, so that an epoch of the one is not the "
-            "work of an epoch of the other. Calls and servers below all run one network with one set of weights."
+        text = (
+            f"The zoo's networks are not quite the same: TensorFlow's, by padding and a hidden layer, has "
+            f"{parameters[TENSORFLOW]:,} weights, {digits(times)} times as many as Keras' {parameters[KERAS]:,}"
         )
+        own, like = epochs(trainings, TENSORFLOW), epochs(trainings, LIKE_KERAS)
+        if like and len(own) == len(like) and parameters[LIKE_KERAS] == parameters[KERAS]:
+            text += (
+                f". So the same loop is also timed with Keras' layers, and that is what is compared: an epoch of the "
+                f"zoo's own takes {ratio_text(ratio_of(own, like))} as long"
+            )
+        yield f"{text}. Calls and servers below all run one network with one set of weights."
     eager, own = epochs(trainings, "keras on torch"), epochs(trainings, PYTORCH)
     if eager and len(eager) == len(own) and parameters["keras on torch"] == parameters[PYTORCH]:
-        beside = ratio_interval(eager, own)
+        beside = ratio_of(eager, own)
         text = f"In training, {compared('Keras on PyTorch', beside, 'a loop written in PyTorch')}, with as many weights"
-        if relation(beside) is Relation.SLOWER:
+        if beside.relation(ABOUT) is Relation.SLOWER:
             text += ". A likely cause, not measured apart: Keras dispatches layer by layer in Python there"
         yield f"{text}."
 
@@ -181,53 +224,58 @@ def _naive_servers(served: Sequence[Served]) -> Iterator[str]:
     ours = {(each.server, each.level): each for each in closed if not each.naive}
     for name in dict.fromkeys(each.server for each in closed if each.naive):
         framework = name.partition(": ")[0]
-        clauses = [
-            f"{ratio_text(mine.times(each))} with {each.level:g}"
+        beside = [
+            (each, ours[framework, each.level])
             for each in closed
-            if each.server == name and (mine := ours.get((framework, each.level)))
+            if each.server == name and (framework, each.level) in ours
         ]
-        if clauses:
+        if beside:
+            each, mine = beside[0]
+            threads = "what its framework takes by itself" if each.threads is None else "as many"
+            clauses = ", ".join(f"{ratio_text(mine.times(each))} with {each.level:g}" for each, mine in beside)
             yield (
-                f"Of single rows, Quadriga answers this many times as many requests a second as a naive server with "
-                f"{name_of(name)}, by callers: {', '.join(clauses)}."
+                f"Of single rows, Quadriga, whose worker has {many(mine.threads or 0, 'thread')}, answers this many "
+                f"times as many requests a second as a naive server with {name_of(name)}, which has {threads}, by "
+                f"callers: {clauses}."
             )
 
 
 def fastest(served: Sequence[Served]) -> list[str]:
-    """Which of Quadriga's models answered the most under each load; none where that is not shown."""
-    found = []
+    """Which of Quadriga's models answered the most under each load; none where that is not shown.
+
+    The one with the most answers is held against each of the others, and all loads are asked at a time.
+    """
     closed = [each for each in closed_loops(served) if not each.naive]
-    for rows, level in dict.fromkeys((each.rows, each.level) for each in closed):
-        at = [each for each in closed if (each.rows, each.level) == (rows, level)]
-        order = sorted(at, key=lambda each: -each.rate().value)
-        if len(order) < 2:
-            continue
-        best, second = order[:2]
-        times = best.times(second)
-        load = f"{many(rows, 'row')} a request, {many(level, 'caller')}"
+    loads: dict[tuple[int, float], list[Served]] = {}
+    for each in closed:
+        loads.setdefault((each.rows, each.level), []).append(each)
+    orders = {load: sorted(at, key=lambda each: -each.rate().value) for load, at in loads.items() if len(at) > 1}
+    leads = {load: {each.server: best.times(each) for each in others} for load, (best, *others) in orders.items()}
+    more = shown((lead for each in leads.values() for lead in each.values()), bound=1.0)
+    sentences = []
+    for (rows, level), (best, *_) in orders.items():
+        found = leads[rows, level]
+        alike = [name_of(server) for server, lead in found.items() if more[lead] is not Relation.SLOWER]
         behind = [
-            name_of(each.server) for each in served if each.saturated and (each.rows, each.level) == (rows, level)
+            name_of(each.server)
+            for each in served
+            if each.saturated and not each.naive and (each.rows, each.level) == (rows, level)
         ]
+        text = f"{many(rows, 'row')} a request, {many(level, 'caller')}"
         if behind:
-            load += f", without {' and '.join(behind)}, which the generator did not keep up with"
-        if times.low is not None and times.low > 1:
-            found.append(
-                f"{load}: {name_of(best.server)} answers the most, {ratio_text(times)} as many as "
-                f"{name_of(second.server)}, which is next."
-            )
+            text += f", without {' and '.join(behind)}, which the generator did not keep up with"
+        if alike:
+            text += f": no difference shown between {name_of(best.server)} and {', '.join(alike)}."
         else:
-            found.append(f"{load}: no difference shown between {name_of(best.server)} and {name_of(second.server)}.")
-    return found
+            server, lead = next(iter(found.items()))
+            text += f": {name_of(best.server)} answers the most, {ratio_text(lead)} as many as {name_of(server)}, next."
+        sentences.append(text)
+    return sentences
 
 
 def first_epoch(trainings: Sequence[Training]) -> float:
-    """Seconds of the first epoch, likewise: their median."""
+    """Seconds of one network's first epochs: their median."""
     return statistics.median(each.seconds[0] for each in trainings)
-
-
-def later_epochs(trainings: Sequence[Training]) -> Interval:
-    """Seconds of an epoch after the first, of one network's trainings."""
-    return median_interval(epochs(trainings, trainings[0].name))
 
 
 def on_code(codes: Sequence[Code]) -> str:
@@ -242,8 +290,7 @@ def on_training(trainings: Sequence[Training]) -> list[str]:
     sentences = []
     for name in dict.fromkeys(each.name for each in trainings):
         own = [each for each in trainings if each.name == name]
-        first = first_epoch(own)
-        later = later_epochs(own).value
+        first, later = first_epoch(own), statistics.median(epochs(own, name))
         sentences.append(
             f"{name_of(name)}: a first epoch takes {digits(first)} s, {digits(first / later)} times as long as another."
         )

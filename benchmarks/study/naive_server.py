@@ -43,19 +43,25 @@ class NaiveServer:
         url: HOST:PORT.
     """
 
-    def __init__(self, way: Way, repository: Path) -> None:
-        """Starts it, on a port of the kernel's choice, with the threads that its framework takes by itself.
+    def __init__(self, way: Way, repository: Path, threads: int | None = None) -> None:
+        """Starts it, on a port of the kernel's choice.
+
+        Args:
+            way: The call in its handler.
+            repository: With the `same_*` models.
+            threads: Of the framework; None: as many as it takes by itself.
 
         Raises:
             StudyError: It does not start.
         """
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        arguments = json.dumps([way, str(repository.absolute()), threads])
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "study.naive_server", json.dumps([way, str(repository.absolute())])],
+            [sys.executable, "-W", "ignore", "-m", "study.naive_server", arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, **way.environment(None)},
+            env={**os.environ, "PYTHONPATH": path, **way.environment(threads)},
         )
         self.pid = self._process.pid
         try:
@@ -139,8 +145,8 @@ def main(arguments: str) -> None:
     """What `NaiveServer` starts."""
     # Ctrl-C is for the parent, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    way, repository = json.loads(arguments)
-    run, shape = build(Way(*way), Path(repository), None)
+    way, repository, threads = json.loads(arguments)
+    run, shape = build(Way(*way), Path(repository), threads)
     # Frameworks set up what they need in a first call, and not all of them let several threads do it at once.
     run(np.zeros((1, *shape), np.float32))
     server, port = serve(run)

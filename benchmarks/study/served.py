@@ -13,18 +13,21 @@ from process_tree import ProcessTree
 from server_under_test import started
 from target import Target, first_output, request_for, target
 
+from quadriga.model_config import default_threads
 from quadriga_client.compare.blocks import schedule
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
+from quadriga_client.load.fingerprint import affinity
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.target import LoadTarget
 from study.blocks import Block, time_block
+from study.claims import many
 from study.errors import StudyError
 from study.figures import Served
 from study.naive import TOLERANCE
 from study.naive_server import NaiveServer
 from study.ways import MODEL, PREDICT, SCRIPT, SESSION, Way
 
-#: Rows per request, and callers.
+#: Rows per request, and callers. Naive servers with a worker's threads are only loaded with single rows.
 CLOSED: Final = ((1, 1), (1, 8), (1, 32), (8, 8), (32, 8))
 #: Of what the slowest of Quadriga's models answers, with Poisson arrivals.
 SHARES: Final = (0.2, 0.5, 0.8)
@@ -54,6 +57,7 @@ class Contestant:
     Attributes:
         name: As `Served.server`.
         naive: As there.
+        threads: As there.
         url: HOST:PORT.
         model: The name in requests.
         tree: Its processes.
@@ -61,6 +65,7 @@ class Contestant:
 
     name: str
     naive: bool
+    threads: int | None
     url: str
     model: str
     tree: ProcessTree
@@ -95,11 +100,12 @@ def measure_served(
     with ExitStack() as stack:
         tell("starting Quadriga and the naive servers")
         contestants = stack.enter_context(quadriga(repository, keras_backends))
-        contestants += [stack.enter_context(naive(way, repository)) for way in NAIVE]
+        contestants += [stack.enter_context(naive(way, repository, None)) for way in NAIVE]
+        pinned = [stack.enter_context(naive(way, repository, worker_threads(way, repository))) for way in NAIVE]
         for rows, callers in CLOSED:
             tell(f"{rows} rows a request, {callers} callers")
             level = Level(rows=rows, arrivals=ClosedLoop(callers))
-            served += measure_level(contestants, level, rounds, seconds)
+            served += measure_level([*contestants, *(pinned if rows == 1 else ())], level, rounds, seconds)
         peaks = capacities(served)
         for rate in rates(contestants, peaks):
             able = [each for each in contestants if rate <= ROOM * peaks[each.name]]
@@ -123,17 +129,37 @@ def quadriga(repository: Path, keras_backends: Sequence[str]) -> Iterator[list[C
             (copy / "model.toml").write_text(f'{batches}[parameters]\nkeras_backend = "{name}"\n')
         with started(["--repository", folder]) as running:
             yield [
-                Contestant(name=name, naive=False, url=running.grpc, model=model, tree=running.tree)
+                Contestant(
+                    name=name,
+                    naive=False,
+                    threads=threads_of(Path(folder, model)),
+                    url=running.grpc,
+                    model=model,
+                    tree=running.tree,
+                )
                 for name, model in models.items()
             ]
 
 
+def threads_of(model: Path) -> int:
+    """What a worker of Quadriga's has where neither `threads` nor instances are configured."""
+    files = [file for file in (model / "1").rglob("*") if file.is_file()]
+    return default_threads(1, affinity() or 1, sum(file.stat().st_size for file in files))
+
+
+def worker_threads(way: Way, repository: Path) -> int:
+    """The threads of Quadriga's worker that runs the same file as a naive server."""
+    return threads_of(way.file(repository).parents[1])
+
+
 @contextmanager
-def naive(way: Way, repository: Path) -> Iterator[Contestant]:
+def naive(way: Way, repository: Path, threads: int | None) -> Iterator[Contestant]:
     """A naive server of one call."""
-    with NaiveServer(way, repository) as server:
-        name = f"{way.framework}: {way.call}"
-        yield Contestant(name=name, naive=True, url=server.url, model="same", tree=ProcessTree(server.pid))
+    with NaiveServer(way, repository, threads) as server:
+        name = f"{way.framework}: {way.call}" + (f", {many(threads, 'thread')}" if threads else "")
+        yield Contestant(
+            name=name, naive=True, threads=threads, url=server.url, model="same", tree=ProcessTree(server.pid)
+        )
 
 
 def targets(contestants: Sequence[Contestant], rows: int) -> list[Target]:
@@ -194,6 +220,7 @@ def summary(contestant: Contestant, level: Level) -> Served:
     return Served(
         server=contestant.name,
         naive=contestant.naive,
+        threads=contestant.threads,
         rows=level.rows,
         mode="closed" if isinstance(level.arrivals, ClosedLoop) else "open",
         level=value_of(level.arrivals),

@@ -4,14 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Final
 
+from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table, Tone
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.wording import estimate, number
 from study import findings
-from study.claims import ABOUT, Trial, Verdict, find_calls, many, trials
+from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, epochs, find_calls, judge, many, trials
 from study.figures import Calls, Served, Study, Training, encode
 from study.lines import CORE, NAMES
 from study.plots import calls_plots, served_plots
@@ -24,13 +26,17 @@ LEAD: Final = (
 )
 METHOD: Final = (
     "Whatever is compared takes turns, in processes that idle meanwhile; each round goes through all in one order, and "
-    "the next one in the reverse. Ratios are taken within a round, or between epochs of the same number and seed.",
-    "Intervals are 95 % bootstrap intervals of the median over rounds or epochs.",
+    "another one in the reverse. Trainings take turns by seed.",
+    "A figure is the median over rounds, with a 95 % bootstrap interval; of trainings, over seeds, with the lowest and "
+    "the highest.",
+    "A ratio is the geometric mean of the rounds' ratios, or of the seeds', with a 95 % interval by Student's t of "
+    "their logarithms, which supposes that these are about normal.",
+    "Verdicts, and what is called the fastest, are corrected by Holm's procedure for all that is asked of a kind: that "
+    "any of a kind's is wrong by chance has a probability of 5 % at most. Sentences under Why go by single intervals.",
     "All ways and servers must answer alike, or the study ends without a report: no probability may differ by more "
     "than 0.0001.",
-    "Epochs of one training are not independent, and no allowance is made for the number of conditions: of many, some "
-    "come out wrong by chance. The bound of what is about equal is the study's own choice.",
-    "A call's time includes making the framework's tensor of a numpy array, and an array of its answer.",
+    "A call's time includes making the framework's tensor of a numpy array, and an array of its answer. PyTorch is "
+    "called in its inference mode.",
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
     "Load comes from one process on the same machine, and latency counts from when a request was due. CPU time is of "
@@ -41,8 +47,8 @@ METHOD: Final = (
 CALLS: Final = "Calls in process"
 SERVED: Final = "Served"
 _TONES: Final[dict[Verdict, Tone]] = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "warning"}
-#: A load average that says that others were at work.
-_BUSY: Final = 0.5
+#: A share of the cores' time that says that others are at work.
+_BUSY: Final = 0.05
 
 
 def write(study: Study, folder: Path) -> tuple[Path, ...]:
@@ -82,7 +88,7 @@ def sections(study: Study) -> list[Section]:
     """Everything, in order."""
     found = trials(study)
     return [
-        Section("The answer", [*_warnings(study), Bullets(findings.answer(study)), *_trials(found)]),
+        Section("The answer", [*_warnings(study), Bullets(findings.answer(study)), *_trials(found), *_choices(found)]),
         Section("Why", _bullets(findings.reasons(study))),
         Section("Code", _code(study)),
         Section("Training", _trainings(study.trainings)),
@@ -97,11 +103,11 @@ def _bullets(sentences: Sequence[str]) -> list[Block]:
 
 
 def _warnings(study: Study) -> list[Block]:
-    if study.fingerprint.load_average <= _BUSY:
+    if study.busy <= _BUSY:
         return []
     text = (
-        f"Something else was running when this began (load average {study.fingerprint.load_average:.2f}): believe "
-        "ratios, and those less than usual."
+        f"Something else was running when this began, on {study.busy:.0%} of the cores' time: believe ratios, and "
+        "those less than usual."
     )
     return [Paragraph(text, "warning")]
 
@@ -111,21 +117,51 @@ def _trials(found: Sequence[Trial]) -> list[Block]:
         return []
     rows = [
         [
-            Cell(trial.condition),
-            estimate(trial.tensorflow_to_pytorch),
-            Cell(trial.equal().value, tone=_TONES[trial.equal()]),
-            estimate(trial.keras_to_tensorflow),
-            estimate(trial.keras_to_pytorch),
-            Cell(trial.keras_slow().value, tone=_TONES[trial.keras_slow()]),
+            Cell(each.trial.condition),
+            estimate(each.trial.tensorflow_to_pytorch.interval),
+            Cell(each.equal.value, tone=_TONES[each.equal]),
+            estimate(each.trial.keras_to_tensorflow.interval),
+            estimate(each.trial.keras_to_pytorch.interval),
+            Cell(each.keras_slow.value, tone=_TONES[each.keras_slow]),
         ]
-        for trial in found
+        for each in judge(found)
     ]
     headings = ["condition", "TensorFlow/PyTorch", "equally fast", "Keras/TensorFlow", "Keras/PyTorch", "Keras slow"]
     caption = (
-        f"Ratios of times, with 95 % confidence intervals. Two are about equally fast where the whole interval is "
-        f"within {ABOUT:g} times either way, and one is slow where all of it is beyond that"
+        "Ratios of times, each with its own 95 % interval; Keras is Keras on TensorFlow. Two are about equally fast "
+        f"where a ratio is within {ABOUT:g} times either way, and one is slow beyond that. Verdicts are corrected for "
+        "the number of ratios, so that an interval may be clear of the bound and its verdict not decided"
     )
     return [Table(caption, headings, rows)]
+
+
+def _choices(found: Sequence[Trial]) -> list[Block]:
+    """The verdicts' numbers by bound, and without the correction."""
+    if not found:
+        return []
+    bounds = sorted((ABOUT, *OTHER_BOUNDS))
+    columns = {f"{bound:g} times": judge(found, bound) for bound in bounds}
+    columns[f"{ABOUT:g} times, each by itself"] = judge(found, corrected=False)
+    by_column = [_by_claim(judged) for judged in columns.values()]
+    rows = [
+        [Cell(claim), Cell(kind), *(Cell(findings.counted(verdicts[claim, kind])) for verdicts in by_column)]
+        for claim, kind in by_column[0]
+    ]
+    text = f"That {ABOUT:g} times is the bound of what is about equal is the study's own choice."
+    caption = "In how many conditions the claims hold, by the bound of what is about equal"
+    return [
+        Paragraph(" ".join([text, *findings.on_choices(found)])),
+        Table(caption, ["claim", "conditions", *columns], rows),
+    ]
+
+
+def _by_claim(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Verdict]]:
+    """By claim and kind of conditions."""
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for claim, verdicts in findings.claims(judged).items():
+        for kind, verdict in verdicts:
+            found.setdefault((claim, kind), []).append(verdict)
+    return found
 
 
 def _code(study: Study) -> list[Block]:
@@ -159,24 +195,27 @@ def _trainings(trainings: Sequence[Training]) -> list[Block]:
         return []
     names = dict.fromkeys(each.name for each in trainings)
     rows = [_training([each for each in trainings if each.name == name]) for name in names]
-    headings = ["network", "weights", "first epoch s", "later epochs s", "images/s", "accuracy, by seed"]
-    passes = len(trainings[0].seconds)
+    headings = ["network", "weights", "first epoch s", "later epochs s", "images/s", "accuracy"]
+    passes, seeds = len(trainings[0].seconds), len({each.seed for each in trainings})
     caption = (
-        f"{passes} epochs of {trainings[0].images} images in batches of 32, on all cores; the median later epoch with "
-        "its interval, the first one apart, which traces and compiles"
+        f"Each network was trained with {many(seeds, 'seed')}, for {passes} epochs of {trainings[0].images:,} images "
+        "in batches of 32, with the threads that its framework takes by itself: medians over seeds, with the lowest "
+        "and the highest. The first epoch, which traces and compiles, stands apart. Epochs of networks with different "
+        "numbers of weights are not the same work"
     )
     return [Table(caption, headings, rows), *_bullets(findings.on_training(trainings))]
 
 
 def _training(own: Sequence[Training]) -> list[Cell]:
-    later = findings.later_epochs(own)
+    later = epochs(own, own[0].name)
+    accuracies = [each.accuracy for each in own]
     return [
         Cell(findings.name_of(own[0].name)),
         _count(own[0].parameters),
         number(findings.first_epoch(own)),
-        estimate(later),
-        number(own[0].images / later.value),
-        Cell(", ".join(f"{each.accuracy:.1%}" for each in own)),
+        number(median(later), detail=f"{digits(min(later))}–{digits(max(later))}"),  # noqa: RUF001
+        number(own[0].images / median(later)),
+        Cell(f"{median(accuracies):.1%}", f"{min(accuracies):.1%}–{max(accuracies):.1%}", number=True),  # noqa: RUF001
     ]
 
 
@@ -197,7 +236,7 @@ def _calls(calls: Sequence[Calls]) -> list[Block]:
             ]
             for framework, way in dict.fromkeys((each.framework, each.way) for each in of)
         ]  # fmt: skip
-        caption = f"ms per call on {many(threads, 'thread')}: the median, with its interval"
+        caption = f"ms per call on {many(threads, 'thread')}: the median over rounds, with its interval"
         blocks.append(Table(caption, ["framework", "call", *(f"batch {batch}" for batch in batches)], rows))
     return blocks
 
@@ -238,7 +277,7 @@ def _conduct(study: Study) -> list[Block]:
         "command": study.command,
         "begun": study.created,
         "took": f"{study.seconds / 60:.1f} minutes",
-        "load average before": f"{study.fingerprint.load_average:.2f}",
+        "cores' time that others took before": f"{study.busy:.0%}",
         **study.fingerprint.machine,
         **study.fingerprint.versions,
     }

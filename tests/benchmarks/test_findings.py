@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from studies import calls, served, study, training
 from study import findings
-from study.figures import Calls, Code, Purpose
+from study.claims import trials
+from study.figures import LIKE_KERAS, Calls, Code, Purpose
 from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 KERAS = "keras on tensorflow"
@@ -50,9 +51,10 @@ def test_keras_compiled_is_only_called_as_fast_as_tensorflow_where_it_is() -> No
 
 
 def test_networks_of_different_size_are_not_passed_off_as_the_same() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
+    epochs = {"tensorflow": 1.5, LIKE_KERAS: 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
     sizes, loop = findings.reasons(study(epochs=epochs))
-    assert "TensorFlow's has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
+    assert "has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
+    assert "an epoch of the zoo's own takes 1.50 times (1.50–1.50) as long" in sizes  # noqa: RUF001
     assert "Keras on PyTorch takes 4.00 times" in loop
     assert "dispatches layer by layer" in loop
 
@@ -72,7 +74,21 @@ def test_a_naive_server_is_held_against_quadrigas_of_the_same_framework() -> Non
         served("pytorch: torch.jit.load(file)(x)", 20.0, naive=True),
     ]
     (text,) = findings.reasons(study(loaded=loaded))
-    assert "a naive server with Keras on TensorFlow: model.predict(x), by callers: 200 times" in text
+    assert "Quadriga, whose worker has 1 thread," in text
+    assert (
+        "Keras on TensorFlow: model.predict(x), which has what its framework takes by itself, by callers: 200" in text
+    )
+
+
+def test_a_naive_server_with_a_workers_threads_is_told_apart() -> None:
+    loaded = [
+        served("onnx", 9000.0),
+        served("onnx: session.run(None, x)", 3000.0, naive=True),
+        served("onnx: session.run(None, x), 1 thread", 4500.0, naive=True, threads=1),
+    ]
+    usual, pinned = findings.reasons(study(loaded=loaded))
+    assert "ONNX: session.run(None, x), which has what its framework takes by itself, by callers: 3.00 times" in usual
+    assert "ONNX: session.run(None, x), 1 thread, which has as many, by callers: 2.00 times" in pinned
 
 
 def test_the_fastest_is_named_only_where_that_is_shown() -> None:
@@ -82,7 +98,7 @@ def test_the_fastest_is_named_only_where_that_is_shown() -> None:
         findings.fastest([served("onnx", fastest), next_one, served("pytorch", 500.0)]) for fastest in (2000.0, 1001.0)
     )
     assert apart[0].startswith("1 row a request, 8 callers: ONNX answers the most, 2.00 times (")
-    assert apart[0].endswith(" as many as TensorFlow, which is next.")
+    assert apart[0].endswith(" as many as TensorFlow, next.")
     assert level == ["1 row a request, 8 callers: no difference shown between ONNX and TensorFlow."]
 
 
@@ -114,6 +130,19 @@ def test_the_two_that_keras_is_held_against_count_once_however_keras_is_called()
     equal, slow = findings.answer(study(timed=timed))
     assert "it holds in 1 and does not hold in 1 of 2 conditions." in equal
     assert "it holds in 4 of 4 conditions." in slow
+
+
+def test_it_is_counted_what_another_bound_and_no_correction_would_change() -> None:
+    epochs = {"tensorflow": 1.0, KERAS: 1.4, "keras on torch": 4.0, "pytorch": 1.2}
+    narrow, wide, corrected = findings.on_choices(trials(study(epochs=epochs)))
+    # Keras takes 1.4 and 1.17 times as long: only within 1.1 is it slower than both.
+    assert narrow == (
+        "A bound of 1.1 instead of 1.25 changes 2 of 2 verdicts, 2 of them from one that holds to one that does not or "
+        "the other way round."
+    )
+    assert wide.startswith("A bound of 1.5 instead of 1.25 changes 0 of 2 verdicts")
+    assert corrected.startswith("Verdicts are corrected for the number of ratios of their kind (3 in training).")
+    assert corrected.endswith("Each by itself, 0 more of them would be decided.")
 
 
 def test_nothing_is_answered_where_nothing_was_measured() -> None:

@@ -37,7 +37,7 @@ def block(latency_ms: float = 1.0, count: int = 400, **figures: Any) -> Block:
 
 def contestant(name: str, *, naive: bool = False) -> Contestant:
     tree: Any = SimpleNamespace(cpu_seconds=iter(range(1000)).__next__)
-    return Contestant(name=name, naive=naive, url="127.0.0.1:1", model="same", tree=tree)
+    return Contestant(name=name, naive=naive, threads=None, url="127.0.0.1:1", model="same", tree=tree)
 
 
 def test_latencies_are_of_what_was_due_and_throughput_of_what_ended() -> None:
