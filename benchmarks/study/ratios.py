@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr, stdtrit  # type: ignore[import-untyped]
 
 from quadriga_client.load.report import Interval
 
