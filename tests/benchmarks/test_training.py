@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,12 +39,13 @@ def test_a_trainings_figures_are_its_last_line(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_training_that_fails_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     process(monkeypatch, 1, error="Traceback (most recent call last):\n  a line\nValueError: no such thing\n")
-    with pytest.raises(StudyError, match="^training pytorch on torch ended with 1: ValueError: no such thing$"):
+    with pytest.raises(StudyError, match=r"^training pytorch on torch ended with 1: ValueError: no such thing$"):
         training.train(training.Trained("pytorch", "torch"), 7, 1000, print)
 
 
 def test_trainings_take_turns_by_seed_forth_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
     process(monkeypatch, out=json.dumps(DONE))
+    monkeypatch.setattr("study.training.datasets.load", lambda name: SimpleNamespace(train_images=[0] * 1000))
     found = training.measure_trainings(("tensorflow", "torch"), 3, lambda text: None)
     order = ["tensorflow", LIKE_KERAS, "keras on tensorflow", "keras on torch", "pytorch"]
     assert [each.name for each in found] == [*order, *reversed(order), *order]
