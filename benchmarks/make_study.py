@@ -25,7 +25,7 @@ from study.naive import measure_calls
 from study.served import measure_served
 from study.training import measure_trainings
 from study.ways import KERAS_BACKENDS
-from study.writing import write
+from study.writing import PAGES, write
 
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.fingerprint import fingerprint, versions
@@ -38,6 +38,8 @@ ROUNDS = 6
 SEEDS = 4
 #: Over which others' use of the cores is seen before anything starts.
 LOOK_SECONDS = 3.0
+#: One network in every format.
+NEEDED = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")
 #: What the load test's fingerprint does not list.
 PACKAGES = ("jax", "jaxlib")
 #: Of a way to call the network, beside a server's turn.
@@ -102,9 +104,12 @@ def measure(repository: Path, seconds: float) -> Study:
 def main() -> None:
     """Reads the flags, measures and writes."""
     chosen = options().parse_args()
-    if not (chosen.repository / "same_onnx").is_dir():
-        sys.exit(f"{chosen.repository} does not hold the demo models; run `make models`, or give --repository")
+    missing = [name for name in NEEDED if not (chosen.repository / name).is_dir()]
+    if missing:
+        sys.exit(f"{chosen.repository} does not hold {', '.join(missing)}; run `make models`, or give --repository")
     try:
+        # Not after a quarter of an hour.
+        (chosen.output / PAGES).mkdir(parents=True, exist_ok=True)
         study = measure(chosen.repository, chosen.seconds)
         written = write(study, chosen.output)
     except (StudyError, ZooError, QuadrigaClientError, OSError) as error:

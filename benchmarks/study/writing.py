@@ -44,6 +44,8 @@ METHOD: Final = (
     "A p99 is of all rounds together, where there are 368 requests or more. A naive server is missing at rates that "
     "are over 90 % of the most that it answered.",
 )
+#: The folder of what does not read well in the repository.
+PAGES: Final = "study"
 CALLS: Final = "Calls in process"
 SERVED: Final = "Served"
 _TONES: Final[dict[Verdict, Tone]] = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "warning"}
@@ -57,7 +59,7 @@ def write(study: Study, folder: Path) -> tuple[Path, ...]:
     Raises:
         OSError: The folder cannot be written to.
     """
-    inner = folder / "study"
+    inner = folder / PAGES
     inner.mkdir(parents=True, exist_ok=True)
     contents = {
         folder / "study.md": markdown(study),

@@ -19,7 +19,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    (tmp_path / "models" / "same_onnx").mkdir(parents=True)
+    for name in make_study.NEEDED:
+        (tmp_path / "models" / name).mkdir(parents=True)
     return tmp_path / "models"
 
 
@@ -34,8 +35,20 @@ def test_a_length_that_is_none_is_refused(
 
 
 def test_without_the_demo_models_it_says_how_to_make_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="does not hold the demo models; run `make models`"):
+    (tmp_path / "same_onnx").mkdir()
+    with pytest.raises(
+        SystemExit, match="does not hold same_savedmodel, same_keras, same_torchscript; run `make models`"
+    ):
         run(monkeypatch, "--repository", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_of_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(make_study, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit, match=r"make_study: .*file"):
+        run(monkeypatch, "--repository", str(repository), "--output", str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +68,7 @@ def test_it_ends_with_one_line_and_writes_nothing(
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "--repository", str(repository), "--output", str(tmp_path / "out"))
     assert ended.value.code == text
-    assert not (tmp_path / "out").exists()
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 def test_what_was_measured_is_written(
