@@ -60,11 +60,13 @@ class Judged:
 
     Attributes:
         trial: What was measured.
+        tensorflow: How long TensorFlow takes beside PyTorch.
         equal: Whether TensorFlow and PyTorch are about equally fast.
         keras_slow: Whether Keras is slower than both.
     """
 
     trial: Trial
+    tensorflow: Relation
     equal: Verdict
     keras_slow: Verdict
 
@@ -84,6 +86,7 @@ def judge(found: Sequence[Trial], bound: float = ABOUT, *, corrected: bool = Tru
     return tuple(
         Judged(
             trial=trial,
+            tensorflow=relations[trial.tensorflow_to_pytorch],
             equal=_equal(relations[trial.tensorflow_to_pytorch]),
             keras_slow=_slow({relations[trial.keras_to_tensorflow], relations[trial.keras_to_pytorch]}),
         )

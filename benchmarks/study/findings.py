@@ -1,6 +1,6 @@
 """Sentences that follow from the figures, and say something else where those do. Pure.
 
-The answer and the fastest are corrected for the number of ratios that are asked; reasons go by single intervals.
+The fastest is corrected for the number of ratios that are asked; reasons go by single intervals.
 """
 
 import statistics
@@ -12,19 +12,12 @@ from quadriga_client.load.formats.wording import bounds
 from study.claims import (
     ABOUT,
     KERAS,
-    OTHER_BOUNDS,
     PYTORCH,
     TENSORFLOW,
-    Judged,
-    Trial,
-    Verdict,
     closed_loops,
     epochs,
     find_calls,
-    judge,
     many,
-    ratios_by_kind,
-    trials,
 )
 from study.figures import LIKE_KERAS, Calls, Code, Served, Study, Training
 from study.lines import CORE
@@ -66,65 +59,6 @@ def compared(name: str, times: Ratio, other: str) -> str:
             return f"{name} is about as fast as {other}, at {ratio_text(times)} its time"
         case Relation.UNDECIDED:
             return f"{name} took {ratio_text(times)} as long as {other}, which decides nothing either way"
-
-
-EQUAL_CLAIM: Final = "That TensorFlow and PyTorch are about equally fast"
-SLOW_CLAIM: Final = "That Keras is slower than both"
-
-
-def answer(study: Study) -> list[str]:
-    """The article's two claims, over all conditions."""
-    judged = judge(trials(study))
-    if not judged:
-        return ["Nothing was measured of all three frameworks, so that nothing can be said of the article's finding."]
-    return [_tally(claim, verdicts) for claim, verdicts in claims(judged).items()]
-
-
-def claims(judged: Sequence[Judged]) -> dict[str, list[tuple[str, Verdict]]]:
-    """Each claim's verdicts, with the kind of their conditions."""
-    # Of calls, several conditions share the two that Keras is held against.
-    pairs = {(each.trial.kind, each.trial.tensorflow_to_pytorch): each for each in judged}.values()
-    return {
-        EQUAL_CLAIM: [(each.trial.kind, each.equal) for each in pairs],
-        SLOW_CLAIM: [(each.trial.kind, each.keras_slow) for each in judged],
-    }
-
-
-def counted(verdicts: Sequence[Verdict]) -> str:
-    """As "holds in 3 and does not hold in 1"."""
-    words = {Verdict.HOLDS: "holds in", Verdict.FAILS: "does not hold in", Verdict.UNDECIDED: "is not decided in"}
-    return " and ".join(f"{text} {verdicts.count(verdict)}" for verdict, text in words.items() if verdict in verdicts)
-
-
-def on_choices(found: Sequence[Trial]) -> list[str]:
-    """What the bound and the correction decide, which are the study's own choices."""
-    usual = claims(judge(found))
-    verdicts = [verdict for each in usual.values() for _, verdict in each]
-    sentences = []
-    for bound in OTHER_BOUNDS:
-        others = [verdict for each in claims(judge(found, bound)).values() for _, verdict in each]
-        changed = [pair for pair in zip(verdicts, others, strict=True) if pair[0] is not pair[1]]
-        turned = sum(Verdict.UNDECIDED not in pair for pair in changed)
-        sentences.append(
-            f"A bound of {bound:g} instead of {ABOUT:g} changes {len(changed)} of {many(len(verdicts), 'verdict')}, "
-            f"{turned} of them from one that holds to one that does not or the other way round."
-        )
-    single = [verdict for each in claims(judge(found, corrected=False)).values() for _, verdict in each]
-    lost = sum(pair[0] is not pair[1] for pair in zip(verdicts, single, strict=True))
-    families = ", ".join(f"{len(ratios)} {kind}" for kind, ratios in ratios_by_kind(found).items())
-    sentences.append(
-        f"Verdicts are corrected for the number of ratios of their kind ({families}). Each by itself, {lost} more of "
-        "them would be decided."
-    )
-    return sentences
-
-
-def _tally(claim: str, verdicts: Sequence[tuple[str, Verdict]]) -> str:
-    parts = []
-    for kind in dict.fromkeys(kind for kind, _ in verdicts):
-        own = [verdict for each, verdict in verdicts if each == kind]
-        parts.append(f"{kind}, it {counted(own)} of {many(len(own), 'condition')}")
-    return f"{claim}: {'; '.join(parts)}."
 
 
 def reasons(study: Study) -> list[str]:

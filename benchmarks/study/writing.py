@@ -12,7 +12,7 @@ from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, P
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.wording import estimate, number
-from study import findings
+from study import answer, findings
 from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, epochs, find_calls, judge, many, trials
 from study.figures import Calls, Served, Study, Training, encode
 from study.lines import CORE, NAMES
@@ -90,7 +90,7 @@ def sections(study: Study) -> list[Section]:
     """Everything, in order."""
     found = trials(study)
     return [
-        Section("The answer", [*_warnings(study), Bullets(findings.answer(study)), *_trials(found), *_choices(found)]),
+        Section("The answer", [*_warnings(study), Bullets(answer.answer(found)), *_trials(found), *_choices(found)]),
         Section("Why", _bullets(findings.reasons(study))),
         Section("Code", _code(study)),
         Section("Training", _trainings(study.trainings)),
@@ -146,13 +146,13 @@ def _choices(found: Sequence[Trial]) -> list[Block]:
     columns[f"{ABOUT:g} times, each by itself"] = judge(found, corrected=False)
     by_column = [_by_claim(judged) for judged in columns.values()]
     rows = [
-        [Cell(claim), Cell(kind), *(Cell(findings.counted(verdicts[claim, kind])) for verdicts in by_column)]
+        [Cell(claim), Cell(kind), *(Cell(answer.counted(verdicts[claim, kind])) for verdicts in by_column)]
         for claim, kind in by_column[0]
     ]
     text = f"That {ABOUT:g} times is the bound of what is about equal is the study's own choice."
     caption = "In how many conditions the claims hold, by the bound of what is about equal"
     return [
-        Paragraph(" ".join([text, *findings.on_choices(found)])),
+        Paragraph(" ".join([text, *answer.on_choices(found)])),
         Table(caption, ["claim", "conditions", *columns], rows),
     ]
 
@@ -160,7 +160,7 @@ def _choices(found: Sequence[Trial]) -> list[Block]:
 def _by_claim(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Verdict]]:
     """By claim and kind of conditions."""
     found: dict[tuple[str, str], list[Verdict]] = {}
-    for claim, verdicts in findings.claims(judged).items():
+    for claim, verdicts in answer.claims(judged).items():
         for kind, verdict in verdicts:
             found.setdefault((claim, kind), []).append(verdict)
     return found

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 from studies import calls, served, study, training
 from study import findings
-from study.claims import trials
 from study.figures import LIKE_KERAS, Calls, Code, Purpose
-from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 KERAS = "keras on tensorflow"
 
@@ -108,46 +107,6 @@ def test_who_the_generator_did_not_keep_up_with_is_not_passed_over_in_silence() 
         "1 row a request, 8 callers, without ONNX, which the generator did not keep up with: no difference shown "
         "between TensorFlow and PyTorch."
     ]
-
-
-def test_the_answer_tells_kinds_of_conditions_apart() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 3.0, "keras on torch": 4.0, "pytorch": 1.0}
-    loaded = [served("tensorflow", 1000.0), served("pytorch", 2000.0), served(KERAS, 1000.0)]
-    assert findings.answer(study(epochs=epochs, loaded=loaded)) == [
-        "That TensorFlow and PyTorch are about equally fast: in training, it holds in 1 of 1 condition; served by "
-        "Quadriga, it does not hold in 1 of 1 condition.",
-        "That Keras is slower than both: in training, it holds in 1 of 1 condition; served by Quadriga, it does not "
-        "hold in 1 of 1 condition.",
-    ]
-
-
-def test_the_two_that_keras_is_held_against_count_once_however_keras_is_called() -> None:
-    timed = [
-        *(calls("tensorflow", SIGNATURE, batch, 1.0) for batch in (1, 8)),
-        *(calls("pytorch", MODULE, batch, ms) for batch, ms in ((1, 1.0), (8, 2.0))),
-        *(calls(KERAS, way, batch, 5.0) for way in (PREDICT, MODEL) for batch in (1, 8)),
-    ]
-    equal, slow = findings.answer(study(timed=timed))
-    assert "it holds in 1 and does not hold in 1 of 2 conditions." in equal
-    assert "it holds in 4 of 4 conditions." in slow
-
-
-def test_it_is_counted_what_another_bound_and_no_correction_would_change() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 1.4, "keras on torch": 4.0, "pytorch": 1.2}
-    narrow, wide, corrected = findings.on_choices(trials(study(epochs=epochs)))
-    # Keras takes 1.4 and 1.17 times as long: only within 1.1 is it slower than both.
-    assert narrow == (
-        "A bound of 1.1 instead of 1.25 changes 2 of 2 verdicts, 2 of them from one that holds to one that does not or "
-        "the other way round."
-    )
-    assert wide.startswith("A bound of 1.5 instead of 1.25 changes 0 of 2 verdicts")
-    assert corrected.startswith("Verdicts are corrected for the number of ratios of their kind (3 in training).")
-    assert corrected.endswith("Each by itself, 0 more of them would be decided.")
-
-
-def test_nothing_is_answered_where_nothing_was_measured() -> None:
-    (text,) = findings.answer(study())
-    assert text.startswith("Nothing was measured")
 
 
 def test_code_is_listed_in_the_order_of_its_length() -> None:
