@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
-import psutil
-from study import lines
+from study import lines, others
 from study.errors import StudyError
 from study.figures import SCHEMA, Study
 from study.naive import measure_calls
@@ -36,8 +35,6 @@ USUAL_SECONDS = 0.6
 #: Medians have intervals from six figures on.
 ROUNDS = 6
 SEEDS = 4
-#: Over which others' use of the cores is seen before anything starts.
-LOOK_SECONDS = 3.0
 #: One network in every format.
 NEEDED = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")
 #: What the load test's fingerprint does not list.
@@ -75,7 +72,7 @@ def measure(repository: Path, seconds: float) -> Study:
     begun, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     where = fingerprint()
     where = replace(where, versions={**where.versions, **versions(PACKAGES)})
-    busy = psutil.cpu_percent(interval=LOOK_SECONDS) / 100
+    before = others.now()
 
     def tell(text: str) -> None:
         print(f"{time.monotonic() - begun:4.0f} s  {text}", flush=True)
@@ -92,7 +89,7 @@ def measure(repository: Path, seconds: float) -> Study:
         command=shlex.join(["python", *sys.argv]),
         seconds=time.monotonic() - begun,
         fingerprint=where,
-        busy=busy,
+        others=others.share(before, others.now()),
         code=code,
         trainings=trainings,
         calls=calls,

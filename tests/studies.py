@@ -56,7 +56,7 @@ def study(
     epochs: Mapping[str, float] | None = None,
     timed: Sequence[Calls] = (),
     loaded: Sequence[Served] = (),
-    busy: float = 0.0,
+    others: float = 0.0,
 ) -> Study:
     """A study; `epochs` has seconds by `Training.name`, and none of them: nothing was trained.
 
@@ -81,7 +81,7 @@ def study(
         command="python benchmarks/make_study.py",
         seconds=60.0,
         fingerprint=Fingerprint(machine={"cpu": "of a test"}, versions={"keras": "3"}, load_average=0.0),
-        busy=busy,
+        others=others,
         code=(Code(network="keras", purposes=(Purpose(name="model", lines=12, statements=2),)),),
         trainings=tuple(trainings),
         calls=tuple(timed),

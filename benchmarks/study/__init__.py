@@ -8,6 +8,7 @@
     naive_server.py     such a call behind gRPC                 a process of its own
     served.py           servers under load
     blocks.py           a server's turn
+    others.py           what else ran meanwhile
     figures.py          all that was measured: docs/study.json  pure
     ratios.py           ratios, and what many of them show      pure
     claims.py           the article's finding under conditions  pure

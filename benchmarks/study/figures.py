@@ -176,7 +176,7 @@ class Study:
         command: As it was typed.
         seconds: The whole study took.
         fingerprint: Of the machine, before the first measurement.
-        busy: The share of its cores' time that others took before.
+        others: The share of the cores' time that was spent on others meanwhile.
         code: By network.
         trainings: By network and seed.
         calls: By threads, batch, framework and way.
@@ -189,7 +189,7 @@ class Study:
     command: str
     seconds: float
     fingerprint: Fingerprint
-    busy: float
+    others: float
     code: tuple[Code, ...]
     trainings: tuple[Training, ...]
     calls: tuple[Calls, ...]

@@ -8,6 +8,7 @@ import make_study
 import pytest
 from studies import calls, served, study
 from study.errors import StudyError
+from study.others import Seconds
 
 from quadriga_client.load.report import Fingerprint
 
@@ -96,7 +97,8 @@ def test_parts_are_measured_with_what_is_installed_and_the_rest_is_told(
     part("measure_calls", (calls("onnx", "as served", 1, 1.0),))
     part("measure_served", (served("onnx", 1.0),))
     monkeypatch.setattr(make_study, "fingerprint", lambda: Fingerprint(machine={}, versions={}, load_average=0.0))
-    monkeypatch.setattr("psutil.cpu_percent", lambda interval: 25.0)
+    seen = iter([Seconds(all=100.0, busy=50.0, own=10.0), Seconds(all=300.0, busy=200.0, own=110.0)])
+    monkeypatch.setattr("study.others.now", lambda: next(seen))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax" else object())
     found = make_study.measure(repository, 1.0)
     assert asked["measure_trainings"] == (("tensorflow", "torch"), make_study.SEEDS)
@@ -104,4 +106,4 @@ def test_parts_are_measured_with_what_is_installed_and_the_rest_is_told(
     assert asked["measure_calls"][-1] == pytest.approx(0.2)
     assert found.left_out == ("Keras on jax is left out: jax is not installed.",)
     assert len(found.code) == 3
-    assert found.busy == 0.25
+    assert found.others == 0.25

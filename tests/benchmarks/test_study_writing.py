@@ -65,8 +65,8 @@ def test_the_page_has_plots_and_all_figures(measured: Study) -> None:
 
 
 def test_a_busy_machine_is_told_of() -> None:
-    assert "Something else was running" in markdown(study(busy=0.3))
-    assert "Something else was running" not in markdown(study(busy=0.01))
+    assert "Something else was running" in markdown(study(others=0.3))
+    assert "Something else was running" not in markdown(study(others=0.01))
 
 
 def test_a_study_of_nothing_can_be_written(tmp_path: Path) -> None:
