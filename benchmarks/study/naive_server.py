@@ -21,6 +21,7 @@ import numpy as np
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CodecError, contents_to_raw, from_raw, to_raw
+from study.claims import many
 from study.errors import StudyError
 from study.ways import Way, build
 
@@ -36,23 +37,21 @@ Run = Callable[[Any], Any]
 
 
 class NaiveServer:
-    """The process, as who loads it sees it; a context manager.
+    """The process, as who loads it sees it; a context manager, so that several can start at a time.
 
     Attributes:
+        name: The framework and the call, and the threads where they are given.
+        threads: As they are given.
         pid: Its process' id.
-        url: HOST:PORT.
     """
 
     def __init__(self, way: Way, repository: Path, threads: int | None = None) -> None:
-        """Starts it, on a port of the kernel's choice.
+        """Starts it, on a port of the kernel's choice; `url` waits for it.
 
         Args:
             way: The call in its handler.
             repository: With the `same_*` models.
             threads: Of the framework; None: as many as it takes by itself.
-
-        Raises:
-            StudyError: It does not start.
         """
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         arguments = json.dumps([way, str(repository.absolute()), threads])
@@ -64,11 +63,8 @@ class NaiveServer:
             env={**os.environ, "PYTHONPATH": path, **way.environment(threads)},
         )
         self.pid = self._process.pid
-        try:
-            self.url = self._wait_until_ready(way)
-        except BaseException:
-            self.close()
-            raise
+        self.threads = threads
+        self.name = f"{way.framework}: {way.call}" + (f", {many(threads, 'thread')}" if threads else "")
 
     def close(self) -> None:
         """Ends it; it has nothing to keep."""
@@ -81,7 +77,12 @@ class NaiveServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _wait_until_ready(self, way: Way) -> str:
+    def url(self) -> str:
+        """HOST:PORT, once it listens.
+
+        Raises:
+            StudyError: It does not start.
+        """
         lines: queue.Queue[str] = queue.Queue()
         reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         reader.start()
@@ -90,7 +91,7 @@ class NaiveServer:
         except queue.Empty:
             line = ""
         if not line:
-            raise StudyError(f"the naive server of {way.framework}, {way.call} does not start")
+            raise StudyError(f"the naive server of {self.name} does not start")
         return line.removeprefix(_READY).strip()
 
     def _read(self, lines: "queue.Queue[str]") -> None:

@@ -20,7 +20,6 @@ from quadriga_client.load.fingerprint import affinity
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.target import LoadTarget
 from study.blocks import Block, time_block
-from study.claims import many
 from study.errors import StudyError
 from study.figures import Served
 from study.naive import TOLERANCE
@@ -99,9 +98,13 @@ def measure_served(
     served: list[Served] = []
     with ExitStack() as stack:
         tell("starting Quadriga and the naive servers")
+        usual = [stack.enter_context(NaiveServer(way, repository)) for way in NAIVE]
+        with_threads = [
+            stack.enter_context(NaiveServer(way, repository, worker_threads(way, repository))) for way in NAIVE
+        ]
         contestants = stack.enter_context(quadriga(repository, keras_backends))
-        contestants += [stack.enter_context(naive(way, repository, None)) for way in NAIVE]
-        pinned = [stack.enter_context(naive(way, repository, worker_threads(way, repository))) for way in NAIVE]
+        contestants += [naive(server) for server in usual]
+        pinned = [naive(server) for server in with_threads]
         for rows, callers in CLOSED:
             tell(f"{rows} rows a request, {callers} callers")
             level = Level(rows=rows, arrivals=ClosedLoop(callers))
@@ -152,14 +155,14 @@ def worker_threads(way: Way, repository: Path) -> int:
     return threads_of(way.file(repository).parents[1])
 
 
-@contextmanager
-def naive(way: Way, repository: Path, threads: int | None) -> Iterator[Contestant]:
-    """A naive server of one call."""
-    with NaiveServer(way, repository, threads) as server:
-        name = f"{way.framework}: {way.call}" + (f", {many(threads, 'thread')}" if threads else "")
-        yield Contestant(
-            name=name, naive=True, threads=threads, url=server.url, model="same", tree=ProcessTree(server.pid)
-        )
+def naive(server: NaiveServer) -> Contestant:
+    """A naive server, once it is ready.
+
+    Raises:
+        StudyError: It does not start.
+    """
+    tree = ProcessTree(server.pid)
+    return Contestant(name=server.name, naive=True, threads=server.threads, url=server.url(), model="same", tree=tree)
 
 
 def targets(contestants: Sequence[Contestant], rows: int) -> list[Target]:
