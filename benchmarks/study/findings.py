@@ -1,11 +1,11 @@
 """Sentences that follow from the figures, and say something else where those do. Pure.
 
-The fastest is corrected for the number of ratios that are asked; reasons go by single intervals.
+Who answers the most is corrected for the number of ratios that are asked; reasons go by single intervals.
 """
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
@@ -36,6 +36,24 @@ NAMES: Final = {
 }
 #: A cost per call is the same for every batch size where it grows less than this many times.
 _CONSTANT: Final = 2.0
+
+
+class Beside(NamedTuple):
+    """A model of Quadriga's beside a naive server with the same framework, under the same load.
+
+    Attributes:
+        server: The naive one.
+        threads: That its framework may use; None: as many as it takes by itself.
+        rows: Per request.
+        callers: Of the closed loop.
+        ratio: Quadriga's answers per second over its.
+    """
+
+    server: str
+    threads: int | None
+    rows: int
+    callers: float
+    ratio: Ratio
 
 
 def name_of(framework: str) -> str:
@@ -69,7 +87,6 @@ def reasons(study: Study) -> list[str]:
         *_cost_of_calls(study.calls, MODEL, threads),
         *_compiled(study.calls, threads),
         *_same_loop(study.trainings),
-        *_naive_servers(study.served),
     ]
 
 
@@ -89,8 +106,8 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         costs.append((batch, naive.median().value - served.median().value, naive.times(served)))
     (small, small_cost, small_times), (large, large_cost, large_times) = costs
     text = (
-        f"{way} of Keras takes {ratio_text(small_times)} as long as the same file as this server runs it at batch "
-        f"{small}, and {ratio_text(large_times)} at batch {large}."
+        f"On {many(threads, 'thread')}, {way} of Keras takes {ratio_text(small_times)} as long as the same file as "
+        f"this server runs it at batch {small}, and {ratio_text(large_times)} at batch {large}."
     )
     if small_times.relation(ABOUT) is not Relation.SLOWER:
         yield text
@@ -121,7 +138,8 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
         if not found:
             continue
         listed = ", ".join(f"{ratio_text(times)} at batch {batch}" for batch, times in found)
-        text = f"{name} takes this much of the time of {other} of the same weights: {listed}."
+        beside = f"this much of the time of {other} of the same weights"
+        text = f"On {many(threads, 'thread')}, {name} takes {beside}: {listed}."
         if all(times.relation(ABOUT) is Relation.ALIKE for _, times in found):
             text += " So compiled, Keras shows no such cost as other ways of calling it may have."
         yield text
@@ -152,26 +170,38 @@ def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
         yield f"{text}."
 
 
-def _naive_servers(served: Sequence[Served]) -> Iterator[str]:
-    """Quadriga beside servers that make the call in a handler, in closed loops of one row."""
-    closed = [each for each in closed_loops(served) if each.rows == 1]
-    ours = {(each.server, each.level): each for each in closed if not each.naive}
-    for name in dict.fromkeys(each.server for each in closed if each.naive):
-        framework = name.partition(": ")[0]
-        beside = [
-            (each, ours[framework, each.level])
-            for each in closed
-            if each.server == name and (framework, each.level) in ours
-        ]
-        if beside:
-            each, mine = beside[0]
-            threads = "what its framework takes by itself" if each.threads is None else "as many"
-            clauses = ", ".join(f"{ratio_text(mine.times(each))} with {each.level:g}" for each, mine in beside)
-            yield (
-                f"Of single rows, Quadriga, whose worker has {many(mine.threads or 0, 'thread')}, answers this many "
-                f"times as many requests a second as a naive server with {name_of(name)}, which has {threads}, by "
-                f"callers: {clauses}."
-            )
+def beside_naive(served: Sequence[Served]) -> list[Beside]:
+    """Quadriga beside servers that make the call in a handler, in closed loops."""
+    closed = closed_loops(served)
+    ours = {(each.server, each.rows, each.level): each for each in closed if not each.naive}
+    return [
+        Beside(each.server, each.threads, each.rows, each.level, mine.times(each))
+        for each in closed
+        if each.naive and (mine := ours.get((each.server.partition(": ")[0], each.rows, each.level)))
+    ]
+
+
+def on_naive(found: Sequence[Beside]) -> list[str]:
+    """Where Quadriga answers more than a naive server, and where fewer; all are asked at a time."""
+    if not found:
+        return []
+    relations = shown((each.ratio for each in found), bound=1.0)
+    more = [each.ratio.value for each in found if relations[each.ratio] is Relation.SLOWER]
+    fewer = [
+        f"{name_of(each.server)} with {load_of(each.rows, each.callers)}, {ratio_text(each.ratio)} as many"
+        for each in found
+        if relations[each.ratio] is Relation.FASTER
+    ]
+    text = f"Beside naive servers, Quadriga answers more requests a second in {len(more)} of {len(found)} comparisons"
+    if more:
+        text += f", {digits(min(more))} to {digits(max(more))} times as many"
+    text += f", and fewer in {len(fewer)}{': ' if fewer else ''}{'; '.join(fewer)}."
+    return [f"{text} In {len(found) - len(more) - len(fewer)} no difference is shown."]
+
+
+def load_of(rows: int, callers: float) -> str:
+    """A closed loop: "1 row a request, 8 callers"."""
+    return f"{many(rows, 'row')} a request, {many(callers, 'caller')}"
 
 
 def fastest(served: Sequence[Served]) -> list[str]:
@@ -195,7 +225,7 @@ def fastest(served: Sequence[Served]) -> list[str]:
             for each in served
             if each.saturated and not each.naive and (each.rows, each.level) == (rows, level)
         ]
-        text = f"{many(rows, 'row')} a request, {many(level, 'caller')}"
+        text = load_of(rows, level)
         if behind:
             text += f", without {' and '.join(behind)}, which the generator did not keep up with"
         if alike:
@@ -219,19 +249,10 @@ def on_code(codes: Sequence[Code]) -> str:
     return f"Lines that build and train the network, fewest first: {listed}."
 
 
-def on_training(trainings: Sequence[Training]) -> list[str]:
-    """What the first epoch costs, and how accurate the networks are."""
-    sentences = []
-    for name in dict.fromkeys(each.name for each in trainings):
-        own = [each for each in trainings if each.name == name]
-        first, later = first_epoch(own), statistics.median(epochs(own, name))
-        sentences.append(
-            f"{name_of(name)}: a first epoch takes {digits(first)} s, {digits(first / later)} times as long as another."
-        )
-    spread = {each.accuracy for each in trainings}
-    if spread:
-        sentences.append(
-            f"After all {len(trainings)} trainings, between {min(spread):.1%} and {max(spread):.1%} of the test images "
-            "are classified right."
-        )
-    return sentences
+def on_accuracy(trainings: Sequence[Training]) -> str:
+    """How accurate the networks are."""
+    found = [each.accuracy for each in trainings]
+    return (
+        f"After all {len(found)} trainings, between {min(found):.1%} and {max(found):.1%} of the test images are "
+        "classified right."
+    )

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -203,10 +203,16 @@ def measure_level(contestants: Sequence[Contestant], level: Level, rounds: int, 
         ]
         for turn in schedule(len(contestants), rounds // 2, seed=level.rows + round(value_of(level.arrivals))):
             contestant = contestants[turn.contestant]
-            block = time_block(fleets[turn.contestant], level.arrivals, lengths[turn.contestant], contestant.tree)
+            arrivals = of_round(level.arrivals, turn.round)
+            block = time_block(fleets[turn.contestant], arrivals, lengths[turn.contestant], contestant.tree)
             level.seen.setdefault(contestant.name, []).append(block)
     for contestant in contestants:
         yield summary(contestant, level)
+
+
+def of_round(arrivals: ClosedLoop | Poisson, number: int) -> ClosedLoop | Poisson:
+    """Arrivals that are the same for all in a round, and others in the next."""
+    return replace(arrivals, seed=number) if isinstance(arrivals, Poisson) else arrivals
 
 
 def length_for(warm_up: Block, seconds: float) -> float:

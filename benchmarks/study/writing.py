@@ -31,7 +31,7 @@ METHOD: Final = (
     "the highest.",
     "A ratio is the geometric mean of the rounds' ratios, or of the seeds', with a 95 % interval by Student's t of "
     "their logarithms, which supposes that these are about normal.",
-    "Verdicts, and what is called the fastest, are corrected by Holm's procedure for all that is asked of a kind: that "
+    "Verdicts, and who is said to answer more, are corrected by Holm's procedure for all that is asked of a kind: that "
     "any of a kind's is wrong by chance has a probability of 5 % at most. Sentences under Why go by single intervals.",
     "All ways and servers must answer alike, or the study ends without a report: no probability may differ by more "
     "than 0.0001.",
@@ -40,7 +40,8 @@ METHOD: Final = (
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
     "Load comes from one process on the same machine, and latency counts from when a request was due. CPU time is of "
-    "the server's processes, per answer. Figures in brackets are the generator's own: it fell behind.",
+    "the server's processes, per answer, the mean over rounds. Figures in brackets are the generator's own: it fell "
+    "behind.",
     "A p99 is of all rounds together, where there are 368 requests or more. A naive server is missing at rates that "
     "are over 90 % of the most that it answered.",
 )
@@ -197,7 +198,7 @@ def _trainings(trainings: Sequence[Training]) -> list[Block]:
         return []
     names = dict.fromkeys(each.name for each in trainings)
     rows = [_training([each for each in trainings if each.name == name]) for name in names]
-    headings = ["network", "weights", "first epoch s", "later epochs s", "images/s", "accuracy"]
+    headings = ["network", "weights", "first epoch s", "later epochs s", "first/later", "images/s", "accuracy"]
     passes, seeds = len(trainings[0].seconds), len({each.seed for each in trainings})
     caption = (
         f"Each network was trained with {many(seeds, 'seed')}, for {passes} epochs of {trainings[0].images:,} images "
@@ -205,7 +206,7 @@ def _trainings(trainings: Sequence[Training]) -> list[Block]:
         "and the highest. The first epoch, which traces and compiles, stands apart. Epochs of networks with different "
         "numbers of weights are not the same work"
     )
-    return [Table(caption, headings, rows), *_bullets(findings.on_training(trainings))]
+    return [Table(caption, headings, rows), Paragraph(findings.on_accuracy(trainings))]
 
 
 def _training(own: Sequence[Training]) -> list[Cell]:
@@ -216,6 +217,7 @@ def _training(own: Sequence[Training]) -> list[Cell]:
         _count(own[0].parameters),
         number(findings.first_epoch(own)),
         number(median(later), detail=f"{digits(min(later))}–{digits(max(later))}"),  # noqa: RUF001
+        number(findings.first_epoch(own) / median(later)),
         number(own[0].images / median(later)),
         Cell(f"{median(accuracies):.1%}", f"{min(accuracies):.1%}–{max(accuracies):.1%}", number=True),  # noqa: RUF001
     ]
@@ -244,7 +246,9 @@ def _calls(calls: Sequence[Calls]) -> list[Block]:
 
 
 def _served(served: Sequence[Served]) -> list[Block]:
-    blocks: list[Block] = [*_bullets(findings.fastest(served))]
+    beside = findings.beside_naive(served)
+    blocks: list[Block] = _bullets([*findings.fastest(served), *findings.on_naive(beside)])
+    blocks += _beside(beside)
     for mode, rows, level in dict.fromkeys((each.mode, each.rows, each.level) for each in served):
         of = [each for each in served if (each.mode, each.rows, each.level) == (mode, rows, level)]
         load = (
@@ -258,6 +262,32 @@ def _served(served: Sequence[Served]) -> list[Block]:
     return blocks
 
 
+def _beside(found: Sequence[findings.Beside]) -> list[Block]:
+    """A row for each naive server, a column for each load."""
+    if not found:
+        return []
+    loads = dict.fromkeys((each.rows, each.callers) for each in found)
+    ratios = {(each.server, each.rows, each.callers): each.ratio for each in found}
+    threads = {each.server: each.threads for each in found}
+    rows = [
+        [
+            Cell(findings.name_of(server)),
+            number(None) if own is None else _count(own),
+            *(
+                estimate(ratios[server, *load].interval if (server, *load) in ratios else None)
+                for load in loads
+            ),
+        ]
+        for server, own in threads.items()
+    ]  # fmt: skip
+    caption = (
+        "Quadriga's answers per second over those of a naive server with the same framework and weights. Where no "
+        "threads are given the naive server has what its framework takes by itself; Quadriga's workers have those of "
+        "the others"
+    )
+    return [Table(caption, ["naive server", "threads", *(findings.load_of(*load) for load in loads)], rows)]
+
+
 def _served_row(each: Served) -> list[Cell]:
     muted = each.saturated
     return [
@@ -265,7 +295,7 @@ def _served_row(each: Served) -> list[Cell]:
         estimate(each.rate(), muted=muted),
         estimate(each.median(), muted=muted) if each.p50_ms else number(None),
         number(each.p99_ms, muted=muted),
-        number(each.cpu().value) if each.cpu_ms else number(None),
+        number(each.cpu()) if each.cpu_ms else number(None),
         _count(each.errors),
     ]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from studies import calls, served, study, training
 from study import findings
 from study.figures import LIKE_KERAS, Calls, Code, Purpose
@@ -22,7 +23,7 @@ def keras_calls(way: str, small: float, large: float) -> list[Calls]:
 
 def test_a_constant_cost_is_called_a_price_per_call_whose_weight_falls() -> None:
     (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 50.5, 52.0)))
-    assert "model.predict(x) of Keras takes 101 times" in text
+    assert "On 2 threads, model.predict(x) of Keras takes 101 times" in text
     assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32 times the rows: a price per call" in text
     assert text.endswith("its weight falls as batches grow.")
 
@@ -65,29 +66,37 @@ def test_keras_on_pytorch_is_not_explained_where_it_is_not_slow() -> None:
     assert "dispatches" not in loop
 
 
-def test_a_naive_server_is_held_against_quadrigas_of_the_same_framework() -> None:
+def test_naive_servers_are_held_against_quadrigas_models_of_the_same_framework_and_load() -> None:
     loaded = [
         served(KERAS, 4000.0),
-        served("onnx", 9000.0),
+        served("onnx", 2000.0),
+        served("onnx", 1000.0, level=1),
         served(f"{KERAS}: model.predict(x)", 20.0, naive=True),
+        served("onnx: session.run(None, x), 1 thread", 4000.0, naive=True, threads=1),
         served("pytorch: torch.jit.load(file)(x)", 20.0, naive=True),
     ]
-    (text,) = findings.reasons(study(loaded=loaded))
-    assert "Quadriga, whose worker has 1 thread," in text
-    assert (
-        "Keras on TensorFlow: model.predict(x), which has what its framework takes by itself, by callers: 200" in text
-    )
-
-
-def test_a_naive_server_with_a_workers_threads_is_told_apart() -> None:
-    loaded = [
-        served("onnx", 9000.0),
-        served("onnx: session.run(None, x)", 3000.0, naive=True),
-        served("onnx: session.run(None, x), 1 thread", 4500.0, naive=True, threads=1),
+    found = findings.beside_naive(loaded)
+    assert [(each.server, each.threads, each.callers) for each in found] == [
+        (f"{KERAS}: model.predict(x)", None, 8),
+        ("onnx: session.run(None, x), 1 thread", 1, 8),
     ]
-    usual, pinned = findings.reasons(study(loaded=loaded))
-    assert "ONNX: session.run(None, x), which has what its framework takes by itself, by callers: 3.00 times" in usual
-    assert "ONNX: session.run(None, x), 1 thread, which has as many, by callers: 2.00 times" in pinned
+    assert [each.ratio.value for each in found] == pytest.approx([200.0, 0.5])
+    assert findings.on_naive(found) == [
+        "Beside naive servers, Quadriga answers more requests a second in 1 of 2 comparisons, 200 to 200 times as "
+        "many, and fewer in 1: ONNX: session.run(None, x), 1 thread with 1 row a request, 8 callers, 0.500 times "
+        "(0.500–0.500) as many. In 0 no difference is shown."  # noqa: RUF001
+    ]
+
+
+def test_a_naive_server_that_is_alike_is_neither_faster_nor_slower() -> None:
+    mine = served("onnx", 1000.0)
+    naive = served("onnx: session.run(None, x)", 1000.0, naive=True)
+    found = findings.beside_naive([mine, replace(naive, throughput=naive.throughput[::-1])])
+    assert findings.on_naive(found) == [
+        "Beside naive servers, Quadriga answers more requests a second in 0 of 1 comparisons, and fewer in 0. In 1 no "
+        "difference is shown."
+    ]
+    assert findings.on_naive([]) == []
 
 
 def test_the_fastest_is_named_only_where_that_is_shown() -> None:
@@ -117,7 +126,8 @@ def test_code_is_listed_in_the_order_of_its_length() -> None:
     assert findings.on_code(codes).endswith("fewest first: Keras 10, PyTorch 20, TensorFlow 30.")
 
 
-def test_the_first_epoch_is_told_apart() -> None:
-    texts = findings.on_training([training("pytorch", "", 11_000, 0.5), training("pytorch", "", 11_000, 0.5, seed=8)])
-    assert texts[0] == "PyTorch: a first epoch takes 1.00 s, 2.00 times as long as another."
-    assert texts[1] == "After all 2 trainings, between 97.5% and 97.5% of the test images are classified right."
+def test_accuracies_are_told_from_the_lowest_to_the_highest() -> None:
+    trainings = [replace(training("pytorch", "", 11_000, 0.5), accuracy=accuracy) for accuracy in (0.975, 0.99, 0.98)]
+    assert findings.on_accuracy(trainings) == (
+        "After all 3 trainings, between 97.5% and 99.0% of the test images are classified right."
+    )
