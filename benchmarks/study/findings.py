@@ -43,14 +43,12 @@ class Beside(NamedTuple):
 
     Attributes:
         server: The naive one.
-        threads: That its framework may use; None: as many as it takes by itself.
         rows: Per request.
         callers: Of the closed loop.
         ratio: Quadriga's answers per second over its.
     """
 
     server: str
-    threads: int | None
     rows: int
     callers: float
     ratio: Ratio
@@ -175,7 +173,7 @@ def beside_naive(served: Sequence[Served]) -> list[Beside]:
     closed = closed_loops(served)
     ours = {(each.server, each.rows, each.level): each for each in closed if not each.naive}
     return [
-        Beside(each.server, each.threads, each.rows, each.level, mine.times(each))
+        Beside(each.server, each.rows, each.level, mine.times(each))
         for each in closed
         if each.naive and (mine := ours.get((each.server.partition(": ")[0], each.rows, each.level)))
     ]

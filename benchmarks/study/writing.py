@@ -4,19 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table, Tone
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
-from quadriga_client.load.formats.wording import estimate, number
+from quadriga_client.load.formats.wording import estimate
 from study import answer, findings
-from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, epochs, find_calls, judge, many, trials
-from study.figures import Calls, Served, Study, Training, encode
-from study.lines import CORE, NAMES
+from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, judge, trials
+from study.figures import Study, encode
 from study.plots import calls_plots, served_plots
+from study.tables import bullets, calls_blocks, code_blocks, served_blocks, training_blocks
 
 TITLE: Final = "TensorFlow, Keras and PyTorch: an article's finding, measured again"
 LEAD: Final = (
@@ -92,17 +90,13 @@ def sections(study: Study) -> list[Section]:
     found = trials(study)
     return [
         Section("The answer", [*_warnings(study), Bullets(answer.answer(found)), *_trials(found), *_choices(found)]),
-        Section("Why", _bullets(findings.reasons(study))),
-        Section("Code", _code(study)),
-        Section("Training", _trainings(study.trainings)),
-        Section(CALLS, _calls(study.calls)),
-        Section(SERVED, _served(study.served)),
+        Section("Why", bullets(findings.reasons(study))),
+        Section("Code", code_blocks(study)),
+        Section("Training", training_blocks(study.trainings)),
+        Section(CALLS, calls_blocks(study.calls)),
+        Section(SERVED, served_blocks(study.served)),
         Section("How it was measured", _conduct(study)),
     ]
-
-
-def _bullets(sentences: Sequence[str]) -> list[Block]:
-    return [Bullets(sentences)] if sentences else []
 
 
 def _warnings(study: Study) -> list[Block]:
@@ -165,139 +159,6 @@ def _by_claim(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Verdict]]:
         for kind, verdict in verdicts:
             found.setdefault((claim, kind), []).append(verdict)
     return found
-
-
-def _code(study: Study) -> list[Block]:
-    if not study.code:
-        return []
-    rows = [
-        [
-            Cell(findings.name_of(code.network)),
-            *(_count(code.lines(name)) for name in NAMES),
-            _count(code.lines(*CORE)),
-            _count(code.statements(*CORE)),
-        ]
-        for code in study.code
-    ]
-    headings = ["network", *NAMES, "model and training", "statements of these"]
-    note = (
-        "The training loops written by hand time and report their epochs in a few lines of their own; Keras needs a "
-        "callback for it, counted apart as progress. PyTorch's TorchScript export is shared with other networks and "
-        "stands elsewhere."
-    )
-    caption = "Lines with code, without blank lines, comments and docstrings"
-    return [Paragraph(findings.on_code(study.code)), Table(caption, headings, rows), Paragraph(note)]
-
-
-def _count(count: int) -> Cell:
-    return Cell(f"{count:,}", number=True)
-
-
-def _trainings(trainings: Sequence[Training]) -> list[Block]:
-    if not trainings:
-        return []
-    names = dict.fromkeys(each.name for each in trainings)
-    rows = [_training([each for each in trainings if each.name == name]) for name in names]
-    headings = ["network", "weights", "first epoch s", "later epochs s", "first/later", "images/s", "accuracy"]
-    passes, seeds = len(trainings[0].seconds), len({each.seed for each in trainings})
-    caption = (
-        f"Each network was trained with {many(seeds, 'seed')}, for {passes} epochs of {trainings[0].images:,} images "
-        "in batches of 32, with the threads that its framework takes by itself: medians over seeds, with the lowest "
-        "and the highest. The first epoch, which traces and compiles, stands apart. Epochs of networks with different "
-        "numbers of weights are not the same work"
-    )
-    return [Table(caption, headings, rows), Paragraph(findings.on_accuracy(trainings))]
-
-
-def _training(own: Sequence[Training]) -> list[Cell]:
-    later = epochs(own, own[0].name)
-    accuracies = [each.accuracy for each in own]
-    return [
-        Cell(findings.name_of(own[0].name)),
-        _count(own[0].parameters),
-        number(findings.first_epoch(own)),
-        number(median(later), detail=f"{digits(min(later))}–{digits(max(later))}"),  # noqa: RUF001
-        number(findings.first_epoch(own) / median(later)),
-        number(own[0].images / median(later)),
-        Cell(f"{median(accuracies):.1%}", f"{min(accuracies):.1%}–{max(accuracies):.1%}", number=True),  # noqa: RUF001
-    ]
-
-
-def _calls(calls: Sequence[Calls]) -> list[Block]:
-    blocks: list[Block] = []
-    for threads in sorted({each.threads for each in calls}):
-        of = [each for each in calls if each.threads == threads]
-        batches = sorted({each.batch for each in of})
-        rows = [
-            [
-                Cell(findings.name_of(framework)),
-                Cell(way),
-                *(
-                    estimate(found.median()) if (found := find_calls(of, framework, way, batch, threads))
-                    else number(None)
-                    for batch in batches
-                ),
-            ]
-            for framework, way in dict.fromkeys((each.framework, each.way) for each in of)
-        ]  # fmt: skip
-        caption = f"ms per call on {many(threads, 'thread')}: the median over rounds, with its interval"
-        blocks.append(Table(caption, ["framework", "call", *(f"batch {batch}" for batch in batches)], rows))
-    return blocks
-
-
-def _served(served: Sequence[Served]) -> list[Block]:
-    beside = findings.beside_naive(served)
-    blocks: list[Block] = _bullets([*findings.fastest(served), *findings.on_naive(beside)])
-    blocks += _beside(beside)
-    for mode, rows, level in dict.fromkeys((each.mode, each.rows, each.level) for each in served):
-        of = [each for each in served if (each.mode, each.rows, each.level) == (mode, rows, level)]
-        load = (
-            f"{level:g} caller{'s' * (level != 1)}"
-            if mode == "closed"
-            else f"{level:,.0f} requests a second, Poisson arrivals"
-        )
-        caption = f"{many(rows, 'row')} a request, {load}"
-        headings = ["server", "answers/s", "p50 ms", "p99 ms", "CPU ms", "errors"]
-        blocks.append(Table(caption, headings, [_served_row(each) for each in of]))
-    return blocks
-
-
-def _beside(found: Sequence[findings.Beside]) -> list[Block]:
-    """A row for each naive server, a column for each load."""
-    if not found:
-        return []
-    loads = dict.fromkeys((each.rows, each.callers) for each in found)
-    ratios = {(each.server, each.rows, each.callers): each.ratio for each in found}
-    threads = {each.server: each.threads for each in found}
-    rows = [
-        [
-            Cell(findings.name_of(server)),
-            number(None) if own is None else _count(own),
-            *(
-                estimate(ratios[server, *load].interval if (server, *load) in ratios else None)
-                for load in loads
-            ),
-        ]
-        for server, own in threads.items()
-    ]  # fmt: skip
-    caption = (
-        "Quadriga's answers per second over those of a naive server with the same framework and weights. Where no "
-        "threads are given the naive server has what its framework takes by itself; Quadriga's workers have those of "
-        "the others"
-    )
-    return [Table(caption, ["naive server", "threads", *(findings.load_of(*load) for load in loads)], rows)]
-
-
-def _served_row(each: Served) -> list[Cell]:
-    muted = each.saturated
-    return [
-        Cell(f"naive: {findings.name_of(each.server)}" if each.naive else findings.name_of(each.server)),
-        estimate(each.rate(), muted=muted),
-        estimate(each.median(), muted=muted) if each.p50_ms else number(None),
-        number(each.p99_ms, muted=muted),
-        number(each.cpu()) if each.cpu_ms else number(None),
-        _count(each.errors),
-    ]
 
 
 def _conduct(study: Study) -> list[Block]:

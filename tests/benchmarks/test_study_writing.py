@@ -46,7 +46,7 @@ def test_every_part_has_its_table(measured: Study) -> None:
         "| Keras on PyTorch | 11,000 |",
         "| TensorFlow, Keras' layers | 11,000 |",
         "| PyTorch | 11,000 | 1.00 | 0.500 (0.495–0.505) | 2.00 | 2,000 | 97.5% (97.5%–97.5%) |",  # noqa: RUF001
-        "| Keras on TensorFlow: model.predict(x) | – | 50.0 (50.0–50.0) | 50.0 (50.0–50.0) |",  # noqa: RUF001
+        "| Keras on TensorFlow: model.predict(x) | 50.0 (50.0–50.0) | 50.0 (50.0–50.0) |",  # noqa: RUF001
         "| That Keras is slower than both | in training | holds in 1 |",
         "| Keras on TensorFlow | model.predict(x) |",
         "| naive: Keras on TensorFlow: model.predict(x) |",
