@@ -24,7 +24,7 @@ LEAD: Final = (
 )
 METHOD: Final = (
     "Whatever is compared takes turns, in processes that idle meanwhile; each round goes through all in one order, and "
-    "another one in the reverse. Trainings take turns by seed.",
+    "another one in the reverse. Trainings follow each other, all networks with one seed and then with the next.",
     "A figure is the median over rounds, with a 95 % bootstrap interval; of trainings, over seeds, with the lowest and "
     "the highest.",
     "A ratio is the geometric mean of the rounds' ratios, or of the seeds', with a 95 % interval by Student's t of "
