@@ -20,6 +20,7 @@ from quadriga_client.load.fingerprint import affinity
 from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.target import LoadTarget
 from study.blocks import Block, time_block
+from study.claims import many
 from study.errors import StudyError
 from study.figures import Served
 from study.naive import TOLERANCE
@@ -106,7 +107,7 @@ def measure_served(
         contestants += [naive(server) for server in usual]
         pinned = [naive(server) for server in with_threads]
         for rows, callers in CLOSED:
-            tell(f"{rows} rows a request, {callers} callers")
+            tell(f"{many(rows, 'row')} a request, {many(callers, 'caller')}")
             level = Level(rows=rows, arrivals=ClosedLoop(callers))
             served += measure_level([*contestants, *(pinned if rows == 1 else ())], level, rounds, seconds)
         peaks = capacities(served)
