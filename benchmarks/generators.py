@@ -22,9 +22,9 @@ from settings import Settings
 from target import METHOD, Target
 
 from quadriga_client.load.arrivals import ClosedLoop
-from quadriga_client.load.echo import EchoServer
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.samples import OK
+from quadriga_client.load.engine.echo import EchoServer
+from quadriga_client.load.engine.fleet import Fleet
+from quadriga_client.load.status_codes import OK
 from quadriga_client.load.target import LoadTarget
 
 OURS = "quadriga load"

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import hpack
 
-from quadriga_client.load import frames as h2
-from quadriga_client.load.http2 import Connection
-from quadriga_client.load.streams import Ended, templates
+from quadriga_client.load.engine import frames as h2
+from quadriga_client.load.engine.http2 import Connection
+from quadriga_client.load.engine.streams import Ended, templates
 from quadriga_client.load.target import LoadTarget
 
 #: Of a test that waits for what does not come.

@@ -5,8 +5,8 @@ from typing import IO
 
 import pytest
 
-from quadriga_client.load import child
-from quadriga_client.load.messages import Kind, pack_report
+from quadriga_client.load.engine import child
+from quadriga_client.load.engine.messages import Kind, pack_report
 
 
 class FakeProcess:

@@ -9,7 +9,7 @@ from running_server import is_alive
 
 from quadriga_client import TlsOptions
 from quadriga_client.load.arrivals import Arrivals
-from quadriga_client.load.fleet import Fleet, FleetRun
+from quadriga_client.load.engine.fleet import Fleet, FleetRun
 from quadriga_client.load.samples import Samples, Times
 from quadriga_client.load.target import LoadTarget
 

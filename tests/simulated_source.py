@@ -12,8 +12,9 @@ import numpy as np
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.samples import Samples
 from quadriga_client.load.scheduling import Scheduled, Scheduling
+from quadriga_client.load.status_codes import OK
 
 MS = 1_000_000
 SECOND = 1_000_000_000

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from quadriga_client.load.intervals import median_interval
 from quadriga_client.load.report import Fingerprint, Interval
+from quadriga_client.load.statistics.intervals import median_interval
 from study.ratios import Ratio, ratio_of
 
 SCHEMA: Final = "quadriga.study/1"

@@ -16,8 +16,8 @@ from target import Target, first_output, request_for, target
 from quadriga.model_config import default_threads
 from quadriga_client.compare.blocks import schedule
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.fingerprint import affinity
-from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.target import LoadTarget
 from study.blocks import Block, time_block
 from study.claims import many
@@ -38,7 +38,7 @@ TIMEOUT: Final = 60.0
 #: Of each caller in a turn, at least; and seconds of a turn where a warm-up saw none.
 ANSWERS: Final = 2
 UNANSWERED: Final = 5.0
-#: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.intervals`.
+#: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.statistics.intervals`.
 LEAST_FOR_P99: Final = 368
 NAIVE: Final = (
     Way("keras on tensorflow", PREDICT, "keras", "tensorflow"),

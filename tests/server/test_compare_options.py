@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -
 def test_an_older_report_that_is_none_is_told_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     result = run("a", "b", "--against", str(tmp_path / "old.json"))
-    assert (result.exit_code, "is no comparison" in result.output) == (1, True), result.output
+    assert (result.exit_code, "is not a comparison's report" in result.output) == (1, True), result.output
 
 
 @pytest.mark.parametrize("spelling", ["{}/out", "{}/out/", "{}/out/../out", "{}/link"])

@@ -17,15 +17,15 @@ from oip import infer_request
 from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_client import TlsOptions
-from quadriga_client.load import child
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, OpenLoop, Poisson, Trace, schedule
 from quadriga_client.load.ceiling import measure_ceiling
-from quadriga_client.load.echo import EchoServer, Stall
+from quadriga_client.load.engine import child
+from quadriga_client.load.engine.echo import EchoServer, Stall
+from quadriga_client.load.engine.fleet import Fleet
+from quadriga_client.load.engine.messages import RECORD
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.headers import DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, OK
-from quadriga_client.load.messages import RECORD
 from quadriga_client.load.samples import Samples, Times
+from quadriga_client.load.status_codes import DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, OK
 
 UNLIMITED = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 REQUEST = infer_request("echo", x=np.arange(4, dtype=np.float32).reshape(1, 4)).SerializeToString()

@@ -23,11 +23,11 @@ from load_runs import PATIENCE_NS, SECOND, codes, run_until, started_processes, 
 from running_server import is_alive, wait_for
 
 from quadriga_client.load.arrivals import ClosedLoop
-from quadriga_client.load.echo import EchoServer
+from quadriga_client.load.engine.echo import EchoServer
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.headers import OK, UNAVAILABLE
 from quadriga_client.load.samples import Samples
+from quadriga_client.load.status_codes import OK, UNAVAILABLE
 from quadriga_client.load.target import MODEL_INFER
 
 
@@ -229,8 +229,8 @@ def test_generators_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script.write_text(
         "import sys, time\n"
         "from quadriga_client.load.arrivals import ClosedLoop\n"
-        "from quadriga_client.load.echo import EchoServer\n"
-        "from quadriga_client.load.fleet import Fleet\n"
+        "from quadriga_client.load.engine.echo import EchoServer\n"
+        "from quadriga_client.load.engine.fleet import Fleet\n"
         "from quadriga_client.load.target import LoadTarget\n"
         "echo = EchoServer(b'r')\n"
         "fleet = Fleet(LoadTarget(url=echo.url, requests=(b'q',), timeout=5.0), connections=2, processes=2)\n"

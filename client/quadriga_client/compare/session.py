@@ -22,8 +22,8 @@ from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.standings import Level
 from quadriga_client.compare.timing import Lane
 from quadriga_client.compare.verdict import level
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.fingerprint import fingerprint
-from quadriga_client.load.fleet import Fleet
 
 
 def run_comparison(

@@ -15,14 +15,14 @@ from quadriga_client.compare.neighbours import Neighbours, were_quiet
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block
 from quadriga_client.load.arrivals import ClosedLoop
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.headers import counts_by_name
-from quadriga_client.load.nearest_rank import percentile_of
-from quadriga_client.load.samples import OK, Samples, Times
+from quadriga_client.load.samples import Samples, Times
 from quadriga_client.load.saturation import saturation
 from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.server_reading import ServerReading
 from quadriga_client.load.server_side import ServerProbe, between
 from quadriga_client.load.source import LoadSource
+from quadriga_client.load.statistics.nearest_rank import percentile_of
+from quadriga_client.load.status_codes import OK, counts_by_name
 
 #: Of a block's length, what goes by before it counts: queues fill, and the caches of the cores.
 SETTLING_SHARE: Final = 0.2

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 from quadriga_client.compare.factors import is_correlated, lag1, times
 from quadriga_client.compare.measures import MEASURES, Kind
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block, Level, Measure, Ratio, Standing, Verdict
-from quadriga_client.load.intervals import LEAST_VALUES, median_interval, ratio_interval
 from quadriga_client.load.report import Interval
+from quadriga_client.load.statistics.intervals import LEAST_VALUES, median_interval, ratio_interval
 
 #: From this share of saturated blocks on, a contestant's figures are taken for the generator's.
 _MOST_SATURATED: Final = 0.5

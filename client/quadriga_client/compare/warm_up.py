@@ -5,11 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from quadriga_client.load.agreement import Agreement
 from quadriga_client.load.arrivals import ClosedLoop
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.samples import Samples
 from quadriga_client.load.source import LoadSource
-from quadriga_client.load.windows import Cut, Cutter, least_requests
+from quadriga_client.load.statistics.agreement import Agreement
+from quadriga_client.load.statistics.windows import Cut, Cutter, least_requests
+from quadriga_client.load.status_codes import OK
 
 #: Short windows, which need not be as alike as those that a load test measures, and not for ever.
 _WINDOW_SECONDS: Final = 0.25

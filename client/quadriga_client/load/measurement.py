@@ -12,18 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from quadriga_client.load.accounts import under_way
-from quadriga_client.load.agreement import Agreement, Course
 from quadriga_client.load.arrivals import Arrivals
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import Row, ServerSide, Window
-from quadriga_client.load.rows import Seen, row_of, window_of
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.samples import Samples
 from quadriga_client.load.scheduling import Look
 from quadriga_client.load.server_reading import ServerReading
 from quadriga_client.load.server_side import ServerProbe, between
 from quadriga_client.load.source import LoadSource, Run
-from quadriga_client.load.windows import Cut, Cutter, least_requests
+from quadriga_client.load.statistics.accounts import under_way
+from quadriga_client.load.statistics.agreement import Agreement, Course
+from quadriga_client.load.statistics.rows import Seen, row_of, window_of
+from quadriga_client.load.statistics.windows import Cut, Cutter, least_requests
+from quadriga_client.load.status_codes import OK
 
 _MS_NS: Final = 1e6
 #: Between two looks at what is still under way after the last window.

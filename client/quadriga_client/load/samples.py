@@ -4,7 +4,7 @@ All times are of the machine's monotonic clock (`time.monotonic_ns`), which all 
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,6 @@ import numpy.typing as npt
 Times = npt.NDArray[np.int64]
 #: The codes of gRPC, whose 0 is OK.
 Codes = npt.NDArray[np.uint8]
-
-OK: Final = 0
 
 
 class Samples(NamedTuple):

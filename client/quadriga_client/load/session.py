@@ -11,9 +11,9 @@ from quadriga_client.client import Client
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.arrivals import LEAST_RATE, Arrivals, ClosedLoop
 from quadriga_client.load.ceiling import measure_ceiling
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fingerprint import fingerprint
-from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.measurement import Failed, Interrupted, MeasurementSettings, measure
 from quadriga_client.load.mlperf import run_scenario
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search, arrivals_at

@@ -48,10 +48,10 @@ def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
     [
         (b"", "is no JSON, or only a part of it"),
         (b"\xff{}", "is no JSON, or only a part of it"),
-        (b"[]", "is no comparison, or was changed by hand"),
-        (b"{}", "is no comparison, or was changed by hand"),
+        (b"[]", "is not a comparison's report, or was changed by hand"),
+        (b"{}", "is not a comparison's report, or was changed by hand"),
         (b'{"schema": "quadriga.load/1"}', r"has the schema 'quadriga.load/1', and .* reads 'quadriga.compare/1'"),
-        (b'{"schema": "quadriga.compare/1"}', "is no comparison, or was changed by hand"),
+        (b'{"schema": "quadriga.compare/1"}', "is not a comparison's report, or was changed by hand"),
         (json.encode(REPORT)[:-100], "is no JSON, or only a part of it"),
         (json.encode(REPORT).replace(b'"seed": 0', b'"seed": "x"'), "or was changed by hand"),
     ],
@@ -62,11 +62,11 @@ def test_what_is_no_report_is_refused(document: bytes, said: str) -> None:
 
 
 def validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(loads(json.schema()))
+    return jsonschema.Draft202012Validator(loads(json.encoded_schema()))
 
 
 def test_the_committed_schema_is_current() -> None:
-    assert SCHEMA_FILE.read_bytes() == json.schema(), (
+    assert SCHEMA_FILE.read_bytes() == json.encoded_schema(), (
         f"run `python -m quadriga_client.compare.formats.json > {SCHEMA_FILE.relative_to(Path.cwd())}`"
     )
 
@@ -85,7 +85,7 @@ def test_a_report_is_valid_by_its_schema(report: Comparison) -> None:
 
 
 def test_the_schema_refuses_what_is_no_report() -> None:
-    validator().check_schema(loads(json.schema()))
+    validator().check_schema(loads(json.encoded_schema()))
     document = loads(json.encode(REPORT))
     assert not validator().is_valid({**document, "levels": "none"})
     assert not validator().is_valid({**document, "schema": "quadriga.compare/2"})

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from quadriga_client.compare.comparison import Comparison
+from quadriga_client.compare.formats import json
 from quadriga_client.compare.formats.sections import level_title
 from quadriga_client.compare.measures import MEASURES
 from quadriga_client.compare.standings import Level
@@ -13,7 +14,6 @@ from quadriga_client.load.formats.document import Picture, Section
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.plots import Estimate, Point, Series, estimate_plot, line_plot
 from quadriga_client.load.report import Interval
-from quadriga_client.report_files import encode
 
 
 def html(report: Comparison, title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -25,7 +25,7 @@ def html(report: Comparison, title: str, lead: str, sections: Sequence[Section])
         shown,
         lead=lead,
         footer=f"Made by quadriga {report.quadriga}. The element “report” of this page holds the whole report as JSON.",
-        data={"report": encode(report)},
+        data={"report": json.encode(report)},
     )
 
 

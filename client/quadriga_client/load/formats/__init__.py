@@ -20,6 +20,7 @@ from typing import Final
 
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import Report
+from quadriga_client.report_files import write_whole
 
 #: Ends of file names; the first that fits is meant.
 SUFFIXES: Final = {
@@ -39,13 +40,8 @@ def write(report: Report, path: Path) -> None:
     """
     check_path(path)
     content = _encoded(report, _suffix(path))
-    unfinished = _unfinished(path)
     try:
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise LoadError(f"the report cannot be written to {path}: {error.strerror or error}") from None
 

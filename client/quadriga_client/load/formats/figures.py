@@ -12,8 +12,8 @@ from quadriga_client.load.formats.plots import Layer, Point, Reference, Series, 
 from quadriga_client.load.formats.sections import CONDUCT, LEVELS, SERVER, percentile_of
 from quadriga_client.load.formats.timeline import Part, Piece, timeline
 from quadriga_client.load.formats.wording import counts, names
-from quadriga_client.load.histogram import counts_of, longest_ns
 from quadriga_client.load.report import Ceiling, Distribution, Report, Row
+from quadriga_client.load.statistics.histogram import counts_of, longest_ns
 
 _SHOWN: Final = (50.0, 95.0, 99.0)
 #: Values this far apart are shown on a logarithmic axis.
