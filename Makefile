@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # KServe wants an older numpy than the frameworks.
 KSERVE := $(VENV)/kserve
+# .venv with JAX, which TensorFlow imports wherever it finds it: not for workers that do not ask for it.
+STUDY := $(VENV)/study
 REPOSITORY := models/repository
 ARGS ?=
 # Options for pip, such as another index for CPU builds of torch.
@@ -67,8 +69,15 @@ dashboards: install  ## Regenerate the Grafana dashboards.
 bench: models  ## Measure: served beside bare, concurrency, instances and more. ARGS="--only onnx" runs one.
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
-study: models  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
-	$(BIN)/python benchmarks/make_study.py $(ARGS)
+study: models $(STUDY)/.installed  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
+	$(STUDY)/bin/python benchmarks/make_study.py $(ARGS)
+
+$(STUDY)/.installed: $(INSTALLED)
+	@test -x $(STUDY)/bin/python || $(BIN)/python -m venv $(STUDY)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > "$$($(STUDY)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/above.pth"
+	@$(STUDY)/bin/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt jax
+	@touch $@
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)

@@ -1,6 +1,7 @@
 """Load generators: what each makes of the same cores, against a server that answers at once.
 
-The echo server is ours and costs little, so that what is seen is the generator. Nothing of it is Quadriga's server.
+The echo server is ours and costs little, so that what is seen is the generator. Nothing of it is Quadriga's server. All
+take turns in every round, in an order that is reversed in every other one, and are compared round by round.
 """
 
 import asyncio
@@ -21,11 +22,12 @@ from settings import Settings
 from target import METHOD, Target
 
 from quadriga_client.load.arrivals import ClosedLoop
-from quadriga_client.load.echo import EchoServer
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.samples import OK
+from quadriga_client.load.engine.echo import EchoServer
+from quadriga_client.load.engine.fleet import Fleet
+from quadriga_client.load.status_codes import OK
 from quadriga_client.load.target import LoadTarget
 
+OURS = "quadriga load"
 CALLERS = 32
 REQUEST_BYTES, RESPONSE_BYTES = 12 * 1024, 200
 CONNECTIONS = 4
@@ -38,6 +40,8 @@ COLUMNS = (
     Column("p99", "p99 ms", ".2f"),
     Column("cpu_us", "cpu us", ".1f"),
     Column("echo_us", "echo cpu us", ".1f"),
+    Column("rate_ratio", "req/s of ours", ".2f"),
+    Column("cpu_ratio", "cpu of ours", ".2f"),
 )
 
 
@@ -61,24 +65,28 @@ def run(settings: Settings) -> Section:
     response = bytes(RESPONSE_BYTES)
     with EchoServer(response) as echo:
         sent = Target(echo.url, bytes(REQUEST_BYTES), response)
-        for _ in range(settings.rounds):
-            for name, generate in chosen.items():
-                seen[name].append(generate(sent, psutil.Process(echo.pid), settings.seconds))
-    rows: list[Row] = []
-    for name, rounds in seen.items():
-        rows.append({"generator": name, **Made(*np.median(rounds, axis=0).tolist())._asdict()})
+        for number in range(settings.rounds):
+            for name in list(chosen) if number % 2 == 0 else reversed(chosen):
+                seen[name].append(chosen[name](sent, psutil.Process(echo.pid), settings.seconds))
+    rows = [row(name, rounds, seen[OURS]) for name, rounds in seen.items()]
     title = f"load generators: {CALLERS} callers"
     notes = [f"requests of {REQUEST_BYTES:,} bytes; the echo server shares the cores"]
     notes += [f"{name} is not installed" for name in GENERATORS if name not in chosen]
     return Section("generators", title, COLUMNS, rows, notes)
 
 
+def row(name: str, rounds: list[Made], of_ours: list[Made]) -> Row:
+    """Medians over the rounds: of a generator's figures, and of their ratios to ours in the same round."""
+    ratios = Made(*np.median(np.array(rounds) / np.array(of_ours), axis=0).tolist())
+    figures = Made(*np.median(rounds, axis=0).tolist())
+    return {"generator": name, **figures._asdict(), "rate_ratio": ratios.rate, "cpu_ratio": ratios.cpu_us}
+
+
 def installed(name: str) -> bool:
     """Whether a generator can be had here."""
-    return {
-        "h2load": shutil.which("h2load") is not None,
-        "pyqwest": importlib.util.find_spec("pyqwest") is not None,
-    }.get(name, True)
+    if name.startswith("h2load"):
+        return shutil.which("h2load") is not None
+    return name != "pyqwest" or importlib.util.find_spec("pyqwest") is not None
 
 
 def ours(sent: Target, echo: psutil.Process, seconds: float) -> Made:
@@ -99,14 +107,14 @@ def ours(sent: Target, echo: psutil.Process, seconds: float) -> Made:
     return made(calls, cpu, echo_cpu)
 
 
-def measured(closed_loop: Callable[[Target, float], Calls]) -> Generate:
-    """A generator that runs in this process or in one that ends with its loop."""
+def measured(closed_loop: Callable[[Target, float], Calls], who: int) -> Generate:
+    """A generator that runs in this process (RUSAGE_SELF), or in one that ends with its loop (RUSAGE_CHILDREN)."""
 
     def generate(sent: Target, echo: psutil.Process, seconds: float) -> Made:
         closed_loop(sent, seconds * WARM_UP_SHARE)
-        before, echo_before = own_cpu_seconds(), cpu_seconds(echo)
+        before, echo_before = own_cpu_seconds(who), cpu_seconds(echo)
         calls = closed_loop(sent, seconds)
-        return made(calls, own_cpu_seconds() - before, cpu_seconds(echo) - echo_before)
+        return made(calls, own_cpu_seconds(who) - before, cpu_seconds(echo) - echo_before)
 
     return generate
 
@@ -124,15 +132,20 @@ def cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def own_cpu_seconds() -> float:
-    """User and system time of this process, and of those it has seen end."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+def own_cpu_seconds(who: int) -> float:
+    """User and system time of this process, or of those it has seen end."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
 
 
 def h2load(sent: Target, seconds: float) -> Calls:
     """A connection per caller."""
     return H2load().for_seconds(sent, CALLERS, seconds)
+
+
+def h2load_sharing(sent: Target, seconds: float) -> Calls:
+    """As many connections as `quadriga load`'s generator has here."""
+    return H2load(CONNECTIONS).for_seconds(sent, CALLERS, seconds)
 
 
 def grpc_aio(sent: Target, seconds: float) -> Calls:
@@ -169,8 +182,9 @@ async def _pyqwest(sent: Target, seconds: float) -> Calls:
 
 
 GENERATORS: dict[str, Generate] = {
-    "quadriga load": ours,
-    "h2load": measured(h2load),
-    "pyqwest": measured(pyqwest),
-    "grpc.aio": measured(grpc_aio),
+    OURS: ours,
+    "h2load": measured(h2load, resource.RUSAGE_CHILDREN),
+    f"h2load -c {CONNECTIONS}": measured(h2load_sharing, resource.RUSAGE_CHILDREN),
+    "pyqwest": measured(pyqwest, resource.RUSAGE_SELF),
+    "grpc.aio": measured(grpc_aio, resource.RUSAGE_SELF),
 }

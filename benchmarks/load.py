@@ -78,9 +78,17 @@ class LoadClient(Protocol):
 
 
 class H2load:
-    """h2load, one connection per caller."""
+    """h2load."""
 
     name = "h2load"
+
+    def __init__(self, connections: int | None = None) -> None:
+        """Says how.
+
+        Args:
+            connections: That the callers share evenly; None: each has one of its own.
+        """
+        self._connections = connections
 
     def for_seconds(self, target: Target, callers: int, seconds: float) -> Calls:
         """See `LoadClient`."""
@@ -94,7 +102,9 @@ class H2load:
         with tempfile.TemporaryDirectory(prefix="quadriga-bench-") as folder:
             body, log = Path(folder, "body"), Path(folder, "log")
             body.write_bytes(b"\0" + struct.pack(">I", len(target.request)) + target.request)
-            command = ["h2load", "-c", str(callers), "-m", "1", *until, "-d", str(body), f"--log-file={log}"]
+            connections = self._connections or callers
+            command = ["h2load", "-c", str(connections), "-m", str(callers // connections)]
+            command += [*until, "-d", str(body), f"--log-file={log}"]
             command += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
             command.append(f"http://{target.address}{METHOD}")
             summary = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -13,7 +13,7 @@ from target import request_for, target
 
 from quadriga_client import Client
 from quadriga_client.load.arrivals import Poisson
-from quadriga_client.load.fleet import Fleet
+from quadriga_client.load.engine.fleet import Fleet
 
 #: Far below what a server can answer, so that what is seen is the load's doing.
 RATE = 200.0

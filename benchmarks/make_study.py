@@ -3,8 +3,8 @@
     python benchmarks/make_study.py [--seconds S] [--output DIR] [--repository DIR]
 
 Writes DIR/study.md, DIR/study/report.html and DIR/study/study.json. `--seconds` is the length of a server's turn, of
-which there are some 500; everything else grows and shrinks with it. With the default, all of it takes a quarter of an
-hour on two cores, which should have nothing else to do.
+which there are some 600; those of calls grow and shrink with it, trainings do not. With the default, all of it takes
+a quarter of an hour on two cores, which should have nothing else to do.
 """
 
 import argparse
@@ -12,30 +12,35 @@ import importlib.util
 import shlex
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
-from study import lines
+from study import lines, others
 from study.errors import StudyError
 from study.figures import SCHEMA, Study
 from study.naive import measure_calls
 from study.served import measure_served
 from study.training import measure_trainings
 from study.ways import KERAS_BACKENDS
-from study.writing import write
+from study.writing import PAGES, write
 
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.load.fingerprint import fingerprint
+from quadriga_client.load.fingerprint import fingerprint, versions
 from quadriga_zoo.errors import ZooError
 
 NETWORKS = Path(__file__).parents[1] / "models" / "quadriga_zoo" / "networks"
-USUAL_SECONDS = 0.6
+USUAL_SECONDS = 0.3
 #: Medians have intervals from six figures on.
 ROUNDS = 6
-SEEDS = 2
+SEEDS = 3
+#: One network in every format.
+NEEDED = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")
+#: What the load test's fingerprint does not list.
+PACKAGES = ("jax", "jaxlib")
 #: Of a way to call the network, beside a server's turn.
-CALLS_SHARE = 0.2
+CALLS_SHARE = 0.3
 
 
 def options() -> argparse.ArgumentParser:
@@ -66,6 +71,8 @@ def measure(repository: Path, seconds: float) -> Study:
     """
     begun, created = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     where = fingerprint()
+    where = replace(where, versions={**where.versions, **versions(PACKAGES)})
+    before = others.now()
 
     def tell(text: str) -> None:
         print(f"{time.monotonic() - begun:4.0f} s  {text}", flush=True)
@@ -82,6 +89,7 @@ def measure(repository: Path, seconds: float) -> Study:
         command=shlex.join(["python", *sys.argv]),
         seconds=time.monotonic() - begun,
         fingerprint=where,
+        others=others.share(before, others.now()),
         code=code,
         trainings=trainings,
         calls=calls,
@@ -93,9 +101,12 @@ def measure(repository: Path, seconds: float) -> Study:
 def main() -> None:
     """Reads the flags, measures and writes."""
     chosen = options().parse_args()
-    if not (chosen.repository / "same_onnx").is_dir():
-        sys.exit(f"{chosen.repository} does not hold the demo models; run `make models`, or give --repository")
+    missing = [name for name in NEEDED if not (chosen.repository / name).is_dir()]
+    if missing:
+        sys.exit(f"{chosen.repository} does not hold {', '.join(missing)}; run `make models`, or give --repository")
     try:
+        # Not after a quarter of an hour.
+        (chosen.output / PAGES).mkdir(parents=True, exist_ok=True)
         study = measure(chosen.repository, chosen.seconds)
         written = write(study, chosen.output)
     except (StudyError, ZooError, QuadrigaClientError, OSError) as error:

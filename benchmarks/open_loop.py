@@ -14,8 +14,9 @@ from settings import Settings
 from target import Target, request_for, target
 
 from quadriga_client.load.arrivals import Poisson
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.engine.fleet import Fleet
+from quadriga_client.load.samples import Samples
+from quadriga_client.load.status_codes import OK
 from quadriga_client.load.target import LoadTarget
 
 PEAK_CALLERS = (8, 32)

@@ -31,6 +31,15 @@ _OPTIONS: Final = (
     "--remote-debugging-pipe",
 )
 
+_SIZES = """
+[...document.querySelectorAll('figure svg')].map(svg => {
+  const place = svg.getBoundingClientRect();
+  const lines = [...svg.querySelectorAll('path')].filter(path => path.getBBox().width > 0);
+  return [place.width, place.height, lines.length, svg.querySelectorAll('text').length];
+})
+"""
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
 
 def installed() -> str | None:
     """The path of a browser that is installed."""
@@ -160,3 +169,18 @@ class Chromium:
         if view and "method" in message:
             view.hear(message)
         return message
+
+
+def faults(view: View, page: Path, plots: int) -> list[str]:
+    """What is wrong with a page that has been opened; empty where nothing is."""
+    sizes = view.evaluate(_SIZES)
+    found = [f"it complains: {complaint}" for complaint in view.complaints]
+    found += [f"it asks for {url}" for url in view.requested if url not in (page.as_uri(), "data:,")]
+    if len(sizes) != plots:
+        found.append(f"it has {len(sizes)} plots of {plots}")
+    for width, height, lines, texts in sizes:
+        if width < 100 or height < 50 or lines == 0 or texts == 0:
+            found.append(f"a plot of {width} by {height} has {lines} lines and {texts} texts")
+    if view.evaluate(_OVERFLOW) > 0:
+        found.append("it is wider than the window")
+    return found

@@ -6,17 +6,9 @@ from typing import Any
 import numpy as np
 
 from quadriga_client.compare.blocks import schedule
-from quadriga_client.compare.comparison import (
-    SCHEMA,
-    Agreement,
-    Block,
-    Comparison,
-    Contender,
-    Level,
-    OutputAgreement,
-    SharedInputs,
-    Tolerance,
-)
+from quadriga_client.compare.comparison import SCHEMA, Comparison, Contender, SharedInputs
+from quadriga_client.compare.likeness import Agreement, OutputAgreement, Tolerance
+from quadriga_client.compare.standings import Block, Level
 from quadriga_client.compare.verdict import level
 from quadriga_client.load.report import Fingerprint
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.errors import LoadError
+from quadriga_client.load.samples import Samples
+from quadriga_client.load.scheduling import Scheduled, Scheduling
+from quadriga_client.load.status_codes import OK
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 #: When simulations begin: no test may take 0 for it.
 START = 7 * SECOND
-DEADLINE_EXCEEDED = 4
+DEADLINE_EXCEEDED, UNAVAILABLE = 4, 14
 
 
 class SimulatedClock:
@@ -80,6 +83,9 @@ class SimulatedSource:
         gap: Time that the generator needs for each request before it can come to the next one, in ns.
         timeout: Time after which a request is given up, in ns.
         interrupts: Times from the start at which Ctrl-C comes, ascending.
+        fails_at: Time from the start at which the server goes away for good, in ns: what is under way then is lost.
+        busy: Of the generator process: its shares of the time on a CPU and waiting for one; None: nobody knows.
+        turn: Its time between two turns on a CPU, in ns.
         runs: All that were started.
     """
 
@@ -88,6 +94,9 @@ class SimulatedSource:
     gap: int = 0
     timeout: int = 30 * SECOND
     interrupts: list[int] = field(default_factory=list)
+    fails_at: int | None = None
+    busy: tuple[float, float] | None = None
+    turn: int = MS
     runs: "list[SimulatedRun]" = field(default_factory=list)
 
     def start(self, arrivals: Arrivals) -> "SimulatedRun":
@@ -102,11 +111,13 @@ class SimulatedRun:
     Attributes:
         started_ns: See `Run`.
         finished: How often `finish` was called.
+        finished_at: When, in ns.
     """
 
     def __init__(self, source: SimulatedSource, arrivals: Arrivals) -> None:
         self.started_ns = source.clock.now
-        self.finished = 0
+        self.finished = self.finished_at = 0
+        self._failed = False
         self._source = source
         self._generator_free = 0
         self._workers_free = [0] * source.server.workers
@@ -123,17 +134,38 @@ class SimulatedRun:
         self._interrupt(until)
         self._source.clock.now = max(self._source.clock.now, until_ns)
         self._send(until)
+        failing = self._source.fails_at
+        if failing is not None and failing < until:
+            self._failed = True
+            raise LoadError("the server went away")
         return self._take(until)
+
+    def scheduling(self) -> Scheduling:
+        """See `Run`."""
+        if self._source.busy is None:
+            return {}
+        now = self._source.clock.now
+        running, waiting = self._source.busy
+        return {4711: Scheduled(round(running * now), round(waiting * now), now // self._source.turn)}
 
     def finish(self) -> Samples:
         """See `Run`."""
         self.finished += 1
+        self.finished_at = self._source.clock.now
         now = self._source.clock.now - self.started_ns
+        if self._failed:
+            return self._lost(self._source.fails_at or 0)
         self._send(now)
         last = max((ended for ended, *_ in self._ended), default=now)
         self._interrupt(last)
         self._source.clock.now = max(self._source.clock.now, self.started_ns + last)
         return self._take(last + 1)
+
+    def _lost(self, at: int) -> Samples:
+        """What ended before the server went away, and what was under way then."""
+        self._ended = [each if each[0] < at else (at, *each[1:3], UNAVAILABLE) for each in self._ended if each[2] < at]
+        heapq.heapify(self._ended)
+        return self._take(at + 1)
 
     def _interrupt(self, until: int) -> None:
         """Ctrl-C, where it comes before then."""

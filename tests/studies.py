@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from study.figures import SCHEMA, Calls, Code, Purpose, Served, Study, Training
+from study.figures import LIKE_KERAS, SCHEMA, Calls, Code, Purpose, Served, Study, Training
 
 from quadriga_client.load.report import Fingerprint
 
 #: What rounds differ by: nothing is ever measured twice alike, and intervals have a width.
 ROUNDS = (0.99, 1.0, 1.01, 1.0, 0.995, 1.005)
-TRAINED = (("tensorflow", "", 70_000), ("keras", "tensorflow", 11_000), ("keras", "torch", 11_000),
-           ("pytorch", "", 11_000))  # fmt: skip
+TRAINED = (("tensorflow", "", 70_000), (LIKE_KERAS, "", 11_000), ("keras", "tensorflow", 11_000),
+           ("keras", "torch", 11_000), ("pytorch", "", 11_000))  # fmt: skip
 
 
 def rounds(value: float) -> tuple[float, ...]:
@@ -33,11 +33,19 @@ def training(network: str, keras_backend: str, parameters: int, epoch: float, se
 
 
 def served(
-    server: str, throughput: float, *, level: float = 8, rows: int = 1, naive: bool = False, saturated: bool = False
+    server: str,
+    throughput: float,
+    *,
+    level: float = 8,
+    rows: int = 1,
+    naive: bool = False,
+    saturated: bool = False,
+    threads: int | None = None,
 ) -> Served:
-    """A server in a closed loop."""
+    """A server in a closed loop; Quadriga's have a thread."""
     return Served(
-        server=server, naive=naive, rows=rows, mode="closed", level=level, throughput=rounds(throughput),
+        server=server, naive=naive, threads=threads if naive else 1, rows=rows, mode="closed", level=level,
+        throughput=rounds(throughput),
         p50_ms=rounds(1.0), p99_ms=2.0, cpu_ms=rounds(0.5), requests=1000, errors=0, lag_p99_ms=0.01,
         saturated=saturated,
     )  # fmt: skip
@@ -48,20 +56,32 @@ def study(
     epochs: Mapping[str, float] | None = None,
     timed: Sequence[Calls] = (),
     loaded: Sequence[Served] = (),
-    load_average: float = 0.0,
+    others: float = 0.0,
 ) -> Study:
-    """A study; `epochs` has seconds by `Training.name`, and none of them: nothing was trained."""
+    """A study; `epochs` has seconds by `Training.name`, and none of them: nothing was trained.
+
+    Of the network that TensorFlow trains with Keras' layers, they are TensorFlow's unless they are given.
+    """
+    seconds = {LIKE_KERAS: epochs["tensorflow"], **epochs} if epochs else {}
     trainings = [
-        training(network, keras_backend, parameters, epochs[f"{network} on {keras_backend}".removesuffix(" on ")])
+        training(
+            network,
+            keras_backend,
+            parameters,
+            seconds[f"{network} on {keras_backend}".removesuffix(" on ")] * share,
+            seed,
+        )
         for network, keras_backend, parameters in TRAINED
-        if epochs
+        for seed, share in enumerate(ROUNDS, 7)
+        if seconds
     ]
     return Study(
         schema=SCHEMA,
         created="2026-11-25T04:00:00+00:00",
         command="python benchmarks/make_study.py",
         seconds=60.0,
-        fingerprint=Fingerprint(machine={"cpu": "of a test"}, versions={"keras": "3"}, load_average=load_average),
+        fingerprint=Fingerprint(machine={"cpu": "of a test"}, versions={"keras": "3"}, load_average=0.0),
+        others=others,
         code=(Code(network="keras", purposes=(Purpose(name="model", lines=12, statements=2),)),),
         trainings=tuple(trainings),
         calls=tuple(timed),

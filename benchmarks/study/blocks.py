@@ -7,9 +7,10 @@ import numpy.typing as npt
 from process_tree import ProcessTree
 
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
-from quadriga_client.load.samples import OK, Samples
+from quadriga_client.load.samples import Samples
 from quadriga_client.load.saturation import due_between, saturation
 from quadriga_client.load.source import LoadSource
+from quadriga_client.load.status_codes import OK
 
 #: Of a turn, what goes by before it counts: queues fill, and caches.
 SETTLING_SHARE: Final = 0.25

@@ -1,6 +1,7 @@
 """The article's finding, held against ratios: does it hold, does it not, or do these figures not tell? Pure.
 
-Its finding: TensorFlow and PyTorch are about equally fast, and Keras is slow.
+Its finding: TensorFlow and PyTorch are about equally fast, and Keras is slow. All ratios of a kind of conditions are
+asked at a time: what of them is shown is shown with Holm's correction for their number.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,25 +9,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from quadriga_client.load.intervals import ratio_interval
-from quadriga_client.load.report import Interval
-from study.figures import Calls, Served, Study, Training
+from study.figures import LIKE_KERAS, Calls, Served, Study, Training
+from study.ratios import Ratio, Relation, ratio_of, shown
 from study.ways import MODEL, MODULE, PREDICT, SIGNATURE
 
-#: Within this ratio two are about equally fast, and beyond it one of them is slow.
+#: Within this ratio two are about equally fast, and beyond it one of them is slow: the study's own choice.
 ABOUT: Final = 1.25
+#: Others that one could have chosen.
+OTHER_BOUNDS: Final = (1.1, 1.5)
 #: Kinds of conditions.
 TRAINING, CALLS, SERVED = "in training", "in calls as readers write them", "served by Quadriga"
 TENSORFLOW, PYTORCH, KERAS = "tensorflow", "pytorch", "keras on tensorflow"
-
-
-class Relation(Enum):
-    """How long something takes beside something else, where the whole confidence interval says so."""
-
-    SLOWER = "slower"
-    FASTER = "faster"
-    ALIKE = "about as fast"
-    UNDECIDED = "not decided"
 
 
 class Verdict(Enum):
@@ -35,17 +28,6 @@ class Verdict(Enum):
     HOLDS = "holds"
     FAILS = "does not hold"
     UNDECIDED = "not decided"
-
-
-def relation(times: Interval) -> Relation:
-    """What a ratio of times says."""
-    if times.low is None or times.high is None:
-        return Relation.UNDECIDED
-    if times.low > ABOUT:
-        return Relation.SLOWER
-    if times.high < 1 / ABOUT:
-        return Relation.FASTER
-    return Relation.ALIKE if times.low >= 1 / ABOUT and times.high <= ABOUT else Relation.UNDECIDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +44,72 @@ class Trial:
 
     kind: str
     condition: str
-    tensorflow_to_pytorch: Interval
-    keras_to_tensorflow: Interval
-    keras_to_pytorch: Interval
+    tensorflow_to_pytorch: Ratio
+    keras_to_tensorflow: Ratio
+    keras_to_pytorch: Ratio
 
-    def equal(self) -> Verdict:
-        """Whether TensorFlow and PyTorch are about equally fast."""
-        verdicts = {Relation.ALIKE: Verdict.HOLDS, Relation.UNDECIDED: Verdict.UNDECIDED}
-        return verdicts.get(relation(self.tensorflow_to_pytorch), Verdict.FAILS)
+    @property
+    def ratios(self) -> tuple[Ratio, Ratio, Ratio]:
+        """All three."""
+        return self.tensorflow_to_pytorch, self.keras_to_tensorflow, self.keras_to_pytorch
 
-    def keras_slow(self) -> Verdict:
-        """Whether Keras is slower than both."""
-        found = {relation(self.keras_to_tensorflow), relation(self.keras_to_pytorch)}
-        if found == {Relation.SLOWER}:
-            return Verdict.HOLDS
-        return Verdict.FAILS if found & {Relation.ALIKE, Relation.FASTER} else Verdict.UNDECIDED
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A trial's verdicts.
+
+    Attributes:
+        trial: What was measured.
+        tensorflow: How long TensorFlow takes beside PyTorch.
+        equal: Whether TensorFlow and PyTorch are about equally fast.
+        keras_slow: Whether Keras is slower than both.
+    """
+
+    trial: Trial
+    tensorflow: Relation
+    equal: Verdict
+    keras_slow: Verdict
+
+
+def judge(found: Sequence[Trial], bound: float = ABOUT, *, corrected: bool = True) -> tuple[Judged, ...]:
+    """The verdicts on all trials.
+
+    Args:
+        found: The trials; all that are of one kind are asked at a time.
+        bound: Within which, either way, two are about equally fast.
+        corrected: For the number of ratios; else each stands for itself.
+    """
+    relations = {ratio: ratio.relation(bound) for trial in found for ratio in trial.ratios}
+    if corrected:
+        for ratios in ratios_by_kind(found).values():
+            relations |= shown(ratios, bound)
+    return tuple(
+        Judged(
+            trial=trial,
+            tensorflow=relations[trial.tensorflow_to_pytorch],
+            equal=_equal(relations[trial.tensorflow_to_pytorch]),
+            keras_slow=_slow({relations[trial.keras_to_tensorflow], relations[trial.keras_to_pytorch]}),
+        )
+        for trial in found
+    )
+
+
+def ratios_by_kind(found: Iterable[Trial]) -> dict[str, dict[Ratio, None]]:
+    """What is asked at a time: each kind's ratios, those that several conditions share once."""
+    kinds: dict[str, dict[Ratio, None]] = {}
+    for trial in found:
+        kinds.setdefault(trial.kind, {}).update(dict.fromkeys(trial.ratios))
+    return kinds
+
+
+def _equal(relation: Relation) -> Verdict:
+    return {Relation.ALIKE: Verdict.HOLDS, Relation.UNDECIDED: Verdict.UNDECIDED}.get(relation, Verdict.FAILS)
+
+
+def _slow(relations: set[Relation]) -> Verdict:
+    if relations == {Relation.SLOWER}:
+        return Verdict.HOLDS
+    return Verdict.FAILS if relations & {Relation.ALIKE, Relation.FASTER} else Verdict.UNDECIDED
 
 
 def trials(study: Study) -> tuple[Trial, ...]:
@@ -85,20 +118,22 @@ def trials(study: Study) -> tuple[Trial, ...]:
 
 
 def epochs(trainings: Iterable[Training], name: str) -> list[float]:
-    """Seconds of all epochs of a network after the first of each training, in the order of seeds."""
-    ordered = sorted((each for each in trainings if each.name == name), key=lambda each: each.seed)
-    return [seconds for each in ordered for seconds in each.seconds[1:]]
+    """Seconds of a network's epoch after the first: each training's median, in the order of seeds."""
+    return [each.later for each in sorted(trainings, key=lambda each: each.seed) if each.name == name]
 
 
 def _training(trainings: Sequence[Training]) -> Iterator[Trial]:
-    tensorflow, pytorch, keras = (epochs(trainings, name) for name in (TENSORFLOW, PYTORCH, KERAS))
-    if tensorflow and len(tensorflow) == len(pytorch) == len(keras):
+    """Of the same layers in all three; the zoo's network in TensorFlow has others."""
+    names = (LIKE_KERAS, PYTORCH, KERAS)
+    tensorflow, pytorch, keras = (epochs(trainings, name) for name in names)
+    sizes = {each.parameters for each in trainings if each.name in names}
+    if len(sizes) == 1 and len(tensorflow) == len(pytorch) == len(keras):
         yield Trial(
             kind=TRAINING,
-            condition="training, per epoch after the first",
-            tensorflow_to_pytorch=ratio_interval(tensorflow, pytorch),
-            keras_to_tensorflow=ratio_interval(keras, tensorflow),
-            keras_to_pytorch=ratio_interval(keras, pytorch),
+            condition="training of the same layers, per epoch after the first",
+            tensorflow_to_pytorch=ratio_of(tensorflow, pytorch),
+            keras_to_tensorflow=ratio_of(keras, tensorflow),
+            keras_to_pytorch=ratio_of(keras, pytorch),
         )
 
 
@@ -132,8 +167,12 @@ def _calls(calls: Sequence[Calls]) -> Iterator[Trial]:
 
 
 def closed_loops(served: Iterable[Served]) -> list[Served]:
-    """Servers in closed loops that were answering in every round, and that the generator kept up with."""
-    return [each for each in served if each.mode == "closed" and not each.saturated and all(each.throughput)]
+    """Servers in closed loops that answered every request, in every round, and that the generator kept up with."""
+    return [
+        each
+        for each in served
+        if each.mode == "closed" and not each.saturated and not each.errors and all(each.throughput)
+    ]
 
 
 def _served(served: Sequence[Served]) -> Iterator[Trial]:

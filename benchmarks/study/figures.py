@@ -3,15 +3,19 @@
 Every figure is kept by round, so that whoever reads the file can compare what took turns in the same round.
 """
 
+import statistics
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
-from quadriga_client.load.intervals import median_interval, ratio_interval
 from quadriga_client.load.report import Fingerprint, Interval
+from quadriga_client.load.statistics.intervals import median_interval
+from study.ratios import Ratio, ratio_of
 
 SCHEMA: Final = "quadriga.study/1"
+#: The network that TensorFlow trains with the layers of Keras' and PyTorch's; the zoo's own has others.
+LIKE_KERAS: Final = "tensorflow, Keras' layers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class Training:
     """One network trained anew, in a process of its own.
 
     Attributes:
-        network: Of the zoo.
+        network: Of the zoo, or `LIKE_KERAS`.
         keras_backend: What Keras ran on; empty for the others.
         seed: Of weights and shuffling.
         parameters: How many weights it has.
@@ -71,6 +75,11 @@ class Training:
     def name(self) -> str:
         """As tables and findings call it."""
         return f"{self.network} on {self.keras_backend}" if self.keras_backend else self.network
+
+    @property
+    def later(self) -> float:
+        """Seconds of an epoch after the first: their median."""
+        return statistics.median(self.seconds[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +108,9 @@ class Calls:
         """Of a call, in ms."""
         return median_interval(self.ms)
 
-    def times(self, other: "Calls") -> Interval:
+    def times(self, other: "Calls") -> Ratio:
         """How many times the other's time this one takes, from rounds that they shared."""
-        return ratio_interval(self.ms, other.ms)
+        return ratio_of(self.ms, other.ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +120,7 @@ class Served:
     Attributes:
         server: Its name: the model's for Quadriga, the call in its handler for a naive one.
         naive: Whether it is such a server.
+        threads: That its framework may use: of a worker of Quadriga's by default; None: as many as it takes by itself.
         rows: Per request.
         mode: Closed loop, or open with Poisson arrivals.
         level: Callers, or requests per second that were wanted.
@@ -126,6 +136,7 @@ class Served:
 
     server: str
     naive: bool
+    threads: int | None
     rows: int
     mode: Literal["closed", "open"]
     level: float
@@ -146,13 +157,13 @@ class Served:
         """The p50, in ms; of a server that has answered."""
         return median_interval(self.p50_ms)
 
-    def cpu(self) -> Interval:
-        """Of an answer, in ms."""
-        return median_interval(self.cpu_ms)
+    def cpu(self) -> float:
+        """Of an answer, in ms: the mean, since the kernel counts in hundredths of a second."""
+        return statistics.fmean(self.cpu_ms)
 
-    def times(self, other: "Served") -> Interval:
+    def times(self, other: "Served") -> Ratio:
         """How many times the other's answers per second this one gives, from rounds that they shared."""
-        return ratio_interval(self.throughput, other.throughput)
+        return ratio_of(self.throughput, other.throughput)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +176,7 @@ class Study:
         command: As it was typed.
         seconds: The whole study took.
         fingerprint: Of the machine, before the first measurement.
+        others: The share of the cores' time that was spent on others meanwhile.
         code: By network.
         trainings: By network and seed.
         calls: By threads, batch, framework and way.
@@ -177,6 +189,7 @@ class Study:
     command: str
     seconds: float
     fingerprint: Fingerprint
+    others: float
     code: tuple[Code, ...]
     trainings: tuple[Training, ...]
     calls: tuple[Calls, ...]

@@ -1,28 +1,27 @@
-"""Sentences that follow from the figures, and say something else where those do. Pure."""
+"""Sentences that follow from the figures, and say something else where those do. Pure.
+
+Who answers the most is corrected for the number of ratios that are asked; reasons go by single intervals.
+"""
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
-from quadriga_client.load.intervals import median_interval, ratio_interval
-from quadriga_client.load.report import Interval
 from study.claims import (
+    ABOUT,
     KERAS,
     PYTORCH,
     TENSORFLOW,
-    Relation,
-    Verdict,
     closed_loops,
     epochs,
     find_calls,
     many,
-    relation,
-    trials,
 )
-from study.figures import Calls, Code, Served, Study, Training
+from study.figures import LIKE_KERAS, Calls, Code, Served, Study, Training
 from study.lines import CORE
+from study.ratios import Ratio, Relation, ratio_of, shown
 from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 NAMES: Final = {
@@ -33,9 +32,26 @@ NAMES: Final = {
     KERAS: "Keras on TensorFlow",
     "keras on torch": "Keras on PyTorch",
     "keras on jax": "Keras on JAX",
+    LIKE_KERAS: "TensorFlow, Keras' layers",
 }
 #: A cost per call is the same for every batch size where it grows less than this many times.
 _CONSTANT: Final = 2.0
+
+
+class Beside(NamedTuple):
+    """A model of Quadriga's beside a naive server with the same framework, under the same load.
+
+    Attributes:
+        server: The naive one.
+        rows: Per request.
+        callers: Of the closed loop.
+        ratio: Quadriga's answers per second over its.
+    """
+
+    server: str
+    rows: int
+    callers: float
+    ratio: Ratio
 
 
 def name_of(framework: str) -> str:
@@ -44,51 +60,21 @@ def name_of(framework: str) -> str:
     return NAMES.get(framework, framework) + colon + call
 
 
-def ratio_text(times: Interval) -> str:
+def ratio_text(ratio: Ratio) -> str:
     """A ratio with its interval: "3.10 times (2.98-3.30)"."""
-    ends = bounds(times)
-    return f"{digits(times.value)} times" + (f" ({ends})" if ends else "")
+    ends = bounds(ratio.interval)
+    return f"{digits(ratio.value)} times" + (f" ({ends})" if ends else "")
 
 
-def compared(name: str, times: Interval, other: str) -> str:
+def compared(name: str, times: Ratio, other: str) -> str:
     """A clause on how long one takes beside the other."""
-    match relation(times):
+    match times.relation(ABOUT):
         case Relation.SLOWER | Relation.FASTER:
             return f"{name} takes {ratio_text(times)} as long as {other}"
         case Relation.ALIKE:
             return f"{name} is about as fast as {other}, at {ratio_text(times)} its time"
         case Relation.UNDECIDED:
             return f"{name} took {ratio_text(times)} as long as {other}, which decides nothing either way"
-
-
-def answer(study: Study) -> list[str]:
-    """The article's two claims, over all conditions."""
-    found = trials(study)
-    if not found:
-        return ["Nothing was measured of all three frameworks, so that nothing can be said of the article's finding."]
-    # Of calls, several conditions share the two that Keras is held against.
-    pairs = list({(trial.kind, trial.tensorflow_to_pytorch): trial for trial in found}.values())
-    return [
-        _tally("That TensorFlow and PyTorch are about equally fast", [(each.kind, each.equal()) for each in pairs]),
-        _tally("That Keras is slower than both", [(each.kind, each.keras_slow()) for each in found]),
-    ]
-
-
-def _tally(claim: str, verdicts: Sequence[tuple[str, Verdict]]) -> str:
-    parts = []
-    for kind in dict.fromkeys(kind for kind, _ in verdicts):
-        own = [verdict for each, verdict in verdicts if each == kind]
-        counts = [
-            f"{words} {own.count(verdict)}"
-            for verdict, words in (
-                (Verdict.HOLDS, "holds in"),
-                (Verdict.FAILS, "does not hold in"),
-                (Verdict.UNDECIDED, "is not decided in"),
-            )
-            if verdict in own
-        ]
-        parts.append(f"{kind}, it {' and '.join(counts)} of {many(len(own), 'condition')}")
-    return f"{claim}: {'; '.join(parts)}."
 
 
 def reasons(study: Study) -> list[str]:
@@ -99,7 +85,6 @@ def reasons(study: Study) -> list[str]:
         *_cost_of_calls(study.calls, MODEL, threads),
         *_compiled(study.calls, threads),
         *_same_loop(study.trainings),
-        *_naive_servers(study.served),
     ]
 
 
@@ -112,17 +97,17 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         (batch, find_calls(calls, KERAS, way, batch, threads), find_calls(calls, KERAS, SERVED, batch, threads))
         for batch in (batches[0], batches[-1])
     ]
-    costs: list[tuple[int, float, Interval]] = []
+    costs: list[tuple[int, float, Ratio]] = []
     for batch, naive, served in pairs:
         if naive is None or served is None:
             return
         costs.append((batch, naive.median().value - served.median().value, naive.times(served)))
     (small, small_cost, small_times), (large, large_cost, large_times) = costs
     text = (
-        f"{way} of Keras takes {ratio_text(small_times)} as long as the same file as this server runs it at batch "
-        f"{small}, and {ratio_text(large_times)} at batch {large}."
+        f"On {many(threads, 'thread')}, {way} of Keras takes {ratio_text(small_times)} as long as the same file as "
+        f"this server runs it at batch {small}, and {ratio_text(large_times)} at batch {large}."
     )
-    if relation(small_times) is not Relation.SLOWER:
+    if small_times.relation(ABOUT) is not Relation.SLOWER:
         yield text
         return
     added = f"It adds {digits(small_cost)} ms to a call there and {digits(max(large_cost, 0.0))} ms here"
@@ -130,7 +115,8 @@ def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[s
         added += f", for {large / small:g} times the rows: a price per call, not per image"
     else:
         added += ", so that it grows with the rows"
-    shrinks = small_times.low is not None and large_times.high is not None and large_times.high < small_times.low
+    low, high = small_times.interval.low, large_times.interval.high
+    shrinks = low is not None and high is not None and high < low
     yield f"{text} {added}{'; its weight falls as batches grow.' if shrinks else '.'}"
 
 
@@ -141,7 +127,7 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
         (SERVED, SERVED, "Keras, compiled by this server,", "the SavedModel as served"),
     )
     for keras_way, other_way, name, other in pairs:
-        found: list[tuple[int, Interval]] = []
+        found: list[tuple[int, Ratio]] = []
         for batch in sorted({each.batch for each in calls}):
             keras = find_calls(calls, KERAS, keras_way, batch, threads)
             tensorflow = find_calls(calls, TENSORFLOW, other_way, batch, threads)
@@ -150,8 +136,9 @@ def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
         if not found:
             continue
         listed = ", ".join(f"{ratio_text(times)} at batch {batch}" for batch, times in found)
-        text = f"{name} takes this much of the time of {other} of the same weights: {listed}."
-        if all(relation(times) is Relation.ALIKE for _, times in found):
+        beside = f"this much of the time of {other} of the same weights"
+        text = f"On {many(threads, 'thread')}, {name} takes {beside}: {listed}."
+        if all(times.relation(ABOUT) is Relation.ALIKE for _, times in found):
             text += " So compiled, Keras shows no such cost as other ways of calling it may have."
         yield text
 
@@ -161,73 +148,96 @@ def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
     parameters = {each.name: each.parameters for each in trainings}
     if {TENSORFLOW, KERAS} <= parameters.keys() and parameters[TENSORFLOW] != parameters[KERAS]:
         times = parameters[TENSORFLOW] / parameters[KERAS]
-        yield (
-            f"The networks are not quite the same: TensorFlow's has {parameters[TENSORFLOW]:,} weights, "
-            f"{digits(times)} times as many as Keras' {parameters[KERAS]:,}, so that an epoch of the one is not the "
-            "work of an epoch of the other. Calls and servers below all run one network with one set of weights."
+        text = (
+            f"The zoo's networks are not quite the same: TensorFlow's, by padding and a hidden layer, has "
+            f"{parameters[TENSORFLOW]:,} weights, {digits(times)} times as many as Keras' {parameters[KERAS]:,}"
         )
+        own, like = epochs(trainings, TENSORFLOW), epochs(trainings, LIKE_KERAS)
+        if like and len(own) == len(like) and parameters[LIKE_KERAS] == parameters[KERAS]:
+            text += (
+                f". So the same loop is also timed with Keras' layers, and that is what is compared: an epoch of the "
+                f"zoo's own takes {ratio_text(ratio_of(own, like))} as long"
+            )
+        yield f"{text}. Calls and servers below all run one network with one set of weights."
     eager, own = epochs(trainings, "keras on torch"), epochs(trainings, PYTORCH)
     if eager and len(eager) == len(own) and parameters["keras on torch"] == parameters[PYTORCH]:
-        beside = ratio_interval(eager, own)
+        beside = ratio_of(eager, own)
         text = f"In training, {compared('Keras on PyTorch', beside, 'a loop written in PyTorch')}, with as many weights"
-        if relation(beside) is Relation.SLOWER:
+        if beside.relation(ABOUT) is Relation.SLOWER:
             text += ". A likely cause, not measured apart: Keras dispatches layer by layer in Python there"
         yield f"{text}."
 
 
-def _naive_servers(served: Sequence[Served]) -> Iterator[str]:
-    """Quadriga beside servers that make the call in a handler, in closed loops of one row."""
-    closed = [each for each in closed_loops(served) if each.rows == 1]
-    ours = {(each.server, each.level): each for each in closed if not each.naive}
-    for name in dict.fromkeys(each.server for each in closed if each.naive):
-        framework = name.partition(": ")[0]
-        clauses = [
-            f"{ratio_text(mine.times(each))} with {each.level:g}"
-            for each in closed
-            if each.server == name and (mine := ours.get((framework, each.level)))
-        ]
-        if clauses:
-            yield (
-                f"Of single rows, Quadriga answers this many times as many requests a second as a naive server with "
-                f"{name_of(name)}, by callers: {', '.join(clauses)}."
-            )
+def beside_naive(served: Sequence[Served]) -> list[Beside]:
+    """Quadriga beside servers that make the call in a handler, in closed loops."""
+    closed = closed_loops(served)
+    ours = {(each.server, each.rows, each.level): each for each in closed if not each.naive}
+    return [
+        Beside(each.server, each.rows, each.level, mine.times(each))
+        for each in closed
+        if each.naive and (mine := ours.get((each.server.partition(": ")[0], each.rows, each.level)))
+    ]
+
+
+def on_naive(found: Sequence[Beside]) -> list[str]:
+    """Where Quadriga answers more than a naive server, and where fewer; all are asked at a time."""
+    if not found:
+        return []
+    relations = shown((each.ratio for each in found), bound=1.0)
+    more = [each.ratio.value for each in found if relations[each.ratio] is Relation.SLOWER]
+    fewer = [
+        f"{name_of(each.server)} with {load_of(each.rows, each.callers)}, {ratio_text(each.ratio)} as many"
+        for each in found
+        if relations[each.ratio] is Relation.FASTER
+    ]
+    text = f"Beside naive servers, Quadriga answers more requests a second in {len(more)} of {len(found)} comparisons"
+    if more:
+        text += f", {digits(min(more))} to {digits(max(more))} times as many"
+    text += f", and fewer in {len(fewer)}{': ' if fewer else ''}{'; '.join(fewer)}."
+    return [f"{text} In {len(found) - len(more) - len(fewer)} no difference is shown."]
+
+
+def load_of(rows: int, callers: float) -> str:
+    """A closed loop: "1 row a request, 8 callers"."""
+    return f"{many(rows, 'row')} a request, {many(callers, 'caller')}"
 
 
 def fastest(served: Sequence[Served]) -> list[str]:
-    """Which of Quadriga's models answered the most under each load; none where that is not shown."""
-    found = []
+    """Which of Quadriga's models answered the most under each load; none where that is not shown.
+
+    The one with the most answers is held against each of the others, and all loads are asked at a time.
+    """
     closed = [each for each in closed_loops(served) if not each.naive]
-    for rows, level in dict.fromkeys((each.rows, each.level) for each in closed):
-        at = [each for each in closed if (each.rows, each.level) == (rows, level)]
-        order = sorted(at, key=lambda each: -each.rate().value)
-        if len(order) < 2:
-            continue
-        best, second = order[:2]
-        times = best.times(second)
-        load = f"{many(rows, 'row')} a request, {many(level, 'caller')}"
+    loads: dict[tuple[int, float], list[Served]] = {}
+    for each in closed:
+        loads.setdefault((each.rows, each.level), []).append(each)
+    orders = {load: sorted(at, key=lambda each: -each.rate().value) for load, at in loads.items() if len(at) > 1}
+    leads = {load: {each.server: best.times(each) for each in others} for load, (best, *others) in orders.items()}
+    more = shown((lead for each in leads.values() for lead in each.values()), bound=1.0)
+    sentences = []
+    for (rows, level), (best, *_) in orders.items():
+        found = leads[rows, level]
+        alike = [name_of(server) for server, lead in found.items() if more[lead] is not Relation.SLOWER]
         behind = [
-            name_of(each.server) for each in served if each.saturated and (each.rows, each.level) == (rows, level)
+            name_of(each.server)
+            for each in served
+            if each.saturated and not each.naive and (each.rows, each.level) == (rows, level)
         ]
+        text = load_of(rows, level)
         if behind:
-            load += f", without {' and '.join(behind)}, which the generator did not keep up with"
-        if times.low is not None and times.low > 1:
-            found.append(
-                f"{load}: {name_of(best.server)} answers the most, {ratio_text(times)} as many as "
-                f"{name_of(second.server)}, which is next."
-            )
+            text += f", without {' and '.join(behind)}, which the generator did not keep up with"
+        if alike:
+            text += f": no difference shown between {name_of(best.server)} and {', '.join(alike)}."
         else:
-            found.append(f"{load}: no difference shown between {name_of(best.server)} and {name_of(second.server)}.")
-    return found
+            server, lead = next(iter(found.items()))
+            text += f": {name_of(best.server)} answers the most, {ratio_text(lead)} as many as {name_of(server)}, next."
+        sentences.append(text)
+    return sentences
 
 
 def first_epoch(trainings: Sequence[Training]) -> float:
-    """Seconds of the first epoch, likewise: their median."""
+    """Seconds of one network's first epochs: their median."""
     return statistics.median(each.seconds[0] for each in trainings)
-
-
-def later_epochs(trainings: Sequence[Training]) -> Interval:
-    """Seconds of an epoch after the first, of one network's trainings."""
-    return median_interval(epochs(trainings, trainings[0].name))
 
 
 def on_code(codes: Sequence[Code]) -> str:
@@ -237,20 +247,10 @@ def on_code(codes: Sequence[Code]) -> str:
     return f"Lines that build and train the network, fewest first: {listed}."
 
 
-def on_training(trainings: Sequence[Training]) -> list[str]:
-    """What the first epoch costs, and how accurate the networks are."""
-    sentences = []
-    for name in dict.fromkeys(each.name for each in trainings):
-        own = [each for each in trainings if each.name == name]
-        first = first_epoch(own)
-        later = later_epochs(own).value
-        sentences.append(
-            f"{name_of(name)}: a first epoch takes {digits(first)} s, {digits(first / later)} times as long as another."
-        )
-    spread = {each.accuracy for each in trainings}
-    if spread:
-        sentences.append(
-            f"After all {len(trainings)} trainings, between {min(spread):.1%} and {max(spread):.1%} of the test images "
-            "are classified right."
-        )
-    return sentences
+def on_accuracy(trainings: Sequence[Training]) -> str:
+    """How accurate the networks are."""
+    found = [each.accuracy for each in trainings]
+    return (
+        f"After all {len(found)} trainings, between {min(found):.1%} and {max(found):.1%} of the test images are "
+        "classified right."
+    )

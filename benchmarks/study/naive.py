@@ -1,7 +1,6 @@
 """Every way to call the network, in turns: a process each, all but one of which wait for their question."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +11,7 @@ from typing import Final
 import numpy as np
 from variant import Variant, answer_questions
 
+from quadriga_client.load.fingerprint import affinity
 from study.errors import StudyError
 from study.figures import Calls
 from study.ways import Way, all_ways, build
@@ -45,7 +45,7 @@ def measure_calls(
     Raises:
         StudyError: A way does not run, or answers something else than the others.
     """
-    cores = os.cpu_count() or 1
+    cores = affinity() or 1
     ways = all_ways(keras_backends)
     return tuple(
         calls
@@ -76,7 +76,7 @@ def _measure(
                 yield Calls(
                     framework=way.framework,
                     way=way.call,
-                    threads=threads or os.cpu_count() or 1,
+                    threads=threads or affinity() or 1,
                     batch=batch,
                     ms=tuple(figures.ms),
                     cpu_ms=tuple(figures.cpu_ms),

@@ -21,6 +21,7 @@ import numpy as np
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CodecError, contents_to_raw, from_raw, to_raw
+from study.claims import many
 from study.errors import StudyError
 from study.ways import Way, build
 
@@ -36,33 +37,34 @@ Run = Callable[[Any], Any]
 
 
 class NaiveServer:
-    """The process, as who loads it sees it; a context manager.
+    """The process, as who loads it sees it; a context manager, so that several can start at a time.
 
     Attributes:
+        name: The framework and the call, and the threads where they are given.
+        threads: As they are given.
         pid: Its process' id.
-        url: HOST:PORT.
     """
 
-    def __init__(self, way: Way, repository: Path) -> None:
-        """Starts it, on a port of the kernel's choice, with the threads that its framework takes by itself.
+    def __init__(self, way: Way, repository: Path, threads: int | None = None) -> None:
+        """Starts it, on a port of the kernel's choice; `url` waits for it.
 
-        Raises:
-            StudyError: It does not start.
+        Args:
+            way: The call in its handler.
+            repository: With the `same_*` models.
+            threads: Of the framework; None: as many as it takes by itself.
         """
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        arguments = json.dumps([way, str(repository.absolute()), threads])
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "study.naive_server", json.dumps([way, str(repository.absolute())])],
+            [sys.executable, "-W", "ignore", "-m", "study.naive_server", arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, **way.environment(None)},
+            env={**os.environ, "PYTHONPATH": path, **way.environment(threads)},
         )
         self.pid = self._process.pid
-        try:
-            self.url = self._wait_until_ready(way)
-        except BaseException:
-            self.close()
-            raise
+        self.threads = threads
+        self.name = f"{way.framework}: {way.call}" + (f", {many(threads, 'thread')}" if threads else "")
 
     def close(self) -> None:
         """Ends it; it has nothing to keep."""
@@ -75,7 +77,12 @@ class NaiveServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _wait_until_ready(self, way: Way) -> str:
+    def url(self) -> str:
+        """HOST:PORT, once it listens.
+
+        Raises:
+            StudyError: It does not start.
+        """
         lines: queue.Queue[str] = queue.Queue()
         reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         reader.start()
@@ -84,7 +91,7 @@ class NaiveServer:
         except queue.Empty:
             line = ""
         if not line:
-            raise StudyError(f"the naive server of {way.framework}, {way.call} does not start")
+            raise StudyError(f"the naive server of {self.name} does not start")
         return line.removeprefix(_READY).strip()
 
     def _read(self, lines: "queue.Queue[str]") -> None:
@@ -139,8 +146,8 @@ def main(arguments: str) -> None:
     """What `NaiveServer` starts."""
     # Ctrl-C is for the parent, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    way, repository = json.loads(arguments)
-    run, shape = build(Way(*way), Path(repository), None)
+    way, repository, threads = json.loads(arguments)
+    run, shape = build(Way(*way), Path(repository), threads)
     # Frameworks set up what they need in a first call, and not all of them let several threads do it at once.
     run(np.zeros((1, *shape), np.float32))
     server, port = serve(run)

@@ -51,34 +51,40 @@ def calls_plots(calls: Sequence[Calls]) -> list[Picture]:
 
 
 def served_plots(served: Sequence[Served]) -> list[Picture]:
-    """Answers per second by callers, and the median latency by rate; one row a request."""
-    pictures = []
+    """Answers per second by callers, and the median latency by rate; one row a request.
+
+    Quadriga's models apart from naive servers; of these, those that have what threads their framework takes by itself.
+    """
     of_one = [each for each in served if each.rows == 1]
-    closed = [each for each in of_one if each.mode == "closed" and all(each.throughput)]
-    for naive, whose in ((False, "of Quadriga's models"), (True, "of naive servers")):
-        own = [each for each in closed if each.naive is naive]
-        if not own:
-            continue
-        caption = f"Answers per second by callers, {whose}, one row a request; both axes are logarithmic."
-        svg = line_plot(
-            _by_server(own, Served.rate),
-            name="served-naive" if naive else "served-quadriga",
-            label=caption,
-            x=Axis("callers", "log", tuple(sorted({each.level for each in own}))),
-            y=Axis("answers per second", "log"),
-        )
-        pictures.append(Picture(svg, caption))
-    opened = [each for each in of_one if each.mode == "open" and each.p50_ms]
-    if opened:
-        caption = "Median latency by rate of Poisson arrivals, when requests were due; logarithmic upwards."
-        svg = line_plot(
-            _by_server(opened, Served.median),
-            name="served-open",
-            label=caption,
-            x=Axis("requests per second"),
-            y=Axis("p50 ms", "log"),
-        )
-        pictures.append(Picture(svg, caption))
+    pictures = []
+    for name, whose, own in (
+        ("quadriga", "of Quadriga's models", [each for each in of_one if not each.naive]),
+        ("naive", "of naive servers", [each for each in of_one if each.naive and each.threads is None]),
+    ):
+        closed = [each for each in own if each.mode == "closed" and all(each.throughput)]
+        opened = [each for each in own if each.mode == "open" and each.p50_ms]
+        if closed:
+            caption = f"Answers per second by callers, {whose}, one row a request; both axes are logarithmic."
+            svg = line_plot(
+                _by_server(closed, Served.rate),
+                name=f"served-{name}",
+                label=caption,
+                x=Axis("callers", "log", tuple(sorted({each.level for each in closed}))),
+                y=Axis("answers per second", "log"),
+            )
+            pictures.append(Picture(svg, caption))
+        if opened:
+            caption = (
+                f"Median latency by rate of Poisson arrivals, {whose}, from when they were due; logarithmic upwards."
+            )
+            svg = line_plot(
+                _by_server(opened, Served.median),
+                name=f"served-{name}-open",
+                label=caption,
+                x=Axis("requests per second"),
+                y=Axis("p50 ms", "log"),
+            )
+            pictures.append(Picture(svg, caption))
     return pictures
 
 

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,18 +13,21 @@ from process_tree import ProcessTree
 from server_under_test import started
 from target import Target, first_output, request_for, target
 
+from quadriga.model_config import default_threads
 from quadriga_client.compare.blocks import schedule
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
-from quadriga_client.load.fleet import Fleet
+from quadriga_client.load.engine.fleet import Fleet
+from quadriga_client.load.fingerprint import affinity
 from quadriga_client.load.target import LoadTarget
 from study.blocks import Block, time_block
+from study.claims import many
 from study.errors import StudyError
 from study.figures import Served
 from study.naive import TOLERANCE
 from study.naive_server import NaiveServer
 from study.ways import MODEL, PREDICT, SCRIPT, SESSION, Way
 
-#: Rows per request, and callers.
+#: Rows per request, and callers. Naive servers with a worker's threads are only loaded with single rows.
 CLOSED: Final = ((1, 1), (1, 8), (1, 32), (8, 8), (32, 8))
 #: Of what the slowest of Quadriga's models answers, with Poisson arrivals.
 SHARES: Final = (0.2, 0.5, 0.8)
@@ -35,7 +38,7 @@ TIMEOUT: Final = 60.0
 #: Of each caller in a turn, at least; and seconds of a turn where a warm-up saw none.
 ANSWERS: Final = 2
 UNANSWERED: Final = 5.0
-#: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.intervals`.
+#: Requests for a p99: of fewer, the largest lies below it too often; see `quadriga_client.load.statistics.intervals`.
 LEAST_FOR_P99: Final = 368
 NAIVE: Final = (
     Way("keras on tensorflow", PREDICT, "keras", "tensorflow"),
@@ -54,6 +57,7 @@ class Contestant:
     Attributes:
         name: As `Served.server`.
         naive: As there.
+        threads: As there.
         url: HOST:PORT.
         model: The name in requests.
         tree: Its processes.
@@ -61,6 +65,7 @@ class Contestant:
 
     name: str
     naive: bool
+    threads: int | None
     url: str
     model: str
     tree: ProcessTree
@@ -94,12 +99,17 @@ def measure_served(
     served: list[Served] = []
     with ExitStack() as stack:
         tell("starting Quadriga and the naive servers")
+        usual = [stack.enter_context(NaiveServer(way, repository)) for way in NAIVE]
+        with_threads = [
+            stack.enter_context(NaiveServer(way, repository, worker_threads(way, repository))) for way in NAIVE
+        ]
         contestants = stack.enter_context(quadriga(repository, keras_backends))
-        contestants += [stack.enter_context(naive(way, repository)) for way in NAIVE]
+        contestants += [naive(server) for server in usual]
+        pinned = [naive(server) for server in with_threads]
         for rows, callers in CLOSED:
-            tell(f"{rows} rows a request, {callers} callers")
+            tell(f"{many(rows, 'row')} a request, {many(callers, 'caller')}")
             level = Level(rows=rows, arrivals=ClosedLoop(callers))
-            served += measure_level(contestants, level, rounds, seconds)
+            served += measure_level([*contestants, *(pinned if rows == 1 else ())], level, rounds, seconds)
         peaks = capacities(served)
         for rate in rates(contestants, peaks):
             able = [each for each in contestants if rate <= ROOM * peaks[each.name]]
@@ -123,17 +133,37 @@ def quadriga(repository: Path, keras_backends: Sequence[str]) -> Iterator[list[C
             (copy / "model.toml").write_text(f'{batches}[parameters]\nkeras_backend = "{name}"\n')
         with started(["--repository", folder]) as running:
             yield [
-                Contestant(name=name, naive=False, url=running.grpc, model=model, tree=running.tree)
+                Contestant(
+                    name=name,
+                    naive=False,
+                    threads=threads_of(Path(folder, model)),
+                    url=running.grpc,
+                    model=model,
+                    tree=running.tree,
+                )
                 for name, model in models.items()
             ]
 
 
-@contextmanager
-def naive(way: Way, repository: Path) -> Iterator[Contestant]:
-    """A naive server of one call."""
-    with NaiveServer(way, repository) as server:
-        name = f"{way.framework}: {way.call}"
-        yield Contestant(name=name, naive=True, url=server.url, model="same", tree=ProcessTree(server.pid))
+def threads_of(model: Path) -> int:
+    """What a worker of Quadriga's has where neither `threads` nor instances are configured."""
+    files = [file for file in (model / "1").rglob("*") if file.is_file()]
+    return default_threads(1, affinity() or 1, sum(file.stat().st_size for file in files))
+
+
+def worker_threads(way: Way, repository: Path) -> int:
+    """The threads of Quadriga's worker that runs the same file as a naive server."""
+    return threads_of(way.file(repository).parents[1])
+
+
+def naive(server: NaiveServer) -> Contestant:
+    """A naive server, once it is ready.
+
+    Raises:
+        StudyError: It does not start.
+    """
+    tree = ProcessTree(server.pid)
+    return Contestant(name=server.name, naive=True, threads=server.threads, url=server.url(), model="same", tree=tree)
 
 
 def targets(contestants: Sequence[Contestant], rows: int) -> list[Target]:
@@ -174,10 +204,16 @@ def measure_level(contestants: Sequence[Contestant], level: Level, rounds: int, 
         ]
         for turn in schedule(len(contestants), rounds // 2, seed=level.rows + round(value_of(level.arrivals))):
             contestant = contestants[turn.contestant]
-            block = time_block(fleets[turn.contestant], level.arrivals, lengths[turn.contestant], contestant.tree)
+            arrivals = of_round(level.arrivals, turn.round)
+            block = time_block(fleets[turn.contestant], arrivals, lengths[turn.contestant], contestant.tree)
             level.seen.setdefault(contestant.name, []).append(block)
     for contestant in contestants:
         yield summary(contestant, level)
+
+
+def of_round(arrivals: ClosedLoop | Poisson, number: int) -> ClosedLoop | Poisson:
+    """Arrivals that are the same for all in a round, and others in the next."""
+    return replace(arrivals, seed=number) if isinstance(arrivals, Poisson) else arrivals
 
 
 def length_for(warm_up: Block, seconds: float) -> float:
@@ -194,6 +230,7 @@ def summary(contestant: Contestant, level: Level) -> Served:
     return Served(
         server=contestant.name,
         naive=contestant.naive,
+        threads=contestant.threads,
         rows=level.rows,
         mode="closed" if isinstance(level.arrivals, ClosedLoop) else "open",
         level=value_of(level.arrivals),

@@ -1,14 +1,19 @@
 """The zoo's networks trained anew, each in a process of its own; what is compared takes turns by seed."""
 
-import tempfile
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from quadriga_zoo import datasets
-from quadriga_zoo.runner import run_job
-from study.figures import Training
+from quadriga_zoo.runner import last_words
+from study.errors import StudyError
+from study.figures import LIKE_KERAS, Training
+from study.trainee import DATASET
 
-DATASET: Final = "digits"
 FIRST_SEED: Final = 7
 
 
@@ -27,6 +32,7 @@ class Trained(NamedTuple):
 #: Training Keras on JAX is measured where JAX is installed.
 TRAINED: Final = (
     Trained("tensorflow", "tensorflow"),
+    Trained(LIKE_KERAS, "tensorflow"),
     Trained("keras", "tensorflow"),
     Trained("keras", "torch"),
     Trained("keras", "jax"),
@@ -45,7 +51,7 @@ def measure_trainings(
         tell: Hears what is being done.
 
     Raises:
-        ZooError: A training failed.
+        StudyError: A training failed.
     """
     images = len(datasets.load(DATASET).train_images)
     wanted = [each for each in TRAINED if not each.keras_backend or each.keras_backend in keras_backends]
@@ -57,25 +63,36 @@ def measure_trainings(
 
 
 def train(trained: Trained, seed: int, images: int, tell: Callable[[str], None]) -> Training:
-    """One training; the files that it writes are thrown away."""
-    with tempfile.TemporaryDirectory(prefix="quadriga-study-") as folder:
-        done = run_job(
-            "train",
-            {"network": trained.network, "dataset": DATASET, "data_dir": None, "target": folder, "seed": seed},
-            keras_backend=trained.runs_on,
-        )
+    """One training.
+
+    Raises:
+        StudyError: It failed.
+    """
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    chosen = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "study.trainee", trained.network, str(seed)],
+        env={**os.environ, **chosen, "KERAS_BACKEND": trained.runs_on, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        words = last_words(ended.stderr.splitlines())
+        raise StudyError(f"training {trained.network} on {trained.runs_on} ended with {ended.returncode}: {words}")
+    done = json.loads(ended.stdout.splitlines()[-1])
     training = Training(
         network=trained.network,
         keras_backend=trained.keras_backend,
         seed=seed,
         parameters=done["parameters"],
         images=images,
-        seconds=tuple(epoch["seconds"] for epoch in done["epochs"]),
-        accuracy=done["test_accuracy"],
+        seconds=tuple(done["seconds"]),
+        accuracy=done["accuracy"],
     )
-    first, *others = training.seconds
     tell(
-        f"{training.name}, seed {seed}: first epoch {first:.2f} s, others {sum(others) / len(others):.2f} s, "
+        f"{training.name}, seed {seed}: first epoch {training.seconds[0]:.2f} s, others {training.later:.2f} s, "
         f"accuracy {training.accuracy:.3f}"
     )
     return training

@@ -3,13 +3,14 @@
 A process is for one way: `environment` is set before it starts, and what is called here imports the framework.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from backends import KEPT, served
 from variant import Run
+
+from quadriga_client.load.fingerprint import affinity
 
 #: The backend class that serves the file, prepared, loaded and called as a worker does.
 SERVED: Final = "as served"
@@ -83,7 +84,7 @@ def build(way: Way, repository: Path, threads: int | None) -> tuple[Run, Sequenc
         from quadriga.backends import FORMATS
 
         parameters = {"keras_backend": way.keras_backend} if way.keras_backend else {}
-        return served(file, FORMATS[way.form].backend, parameters, threads or os.cpu_count() or 1)
+        return served(file, FORMATS[way.form].backend, parameters, threads or affinity() or 1)
     return _BUILDERS[way.call](file, threads), (32, 32, 3)
 
 
@@ -133,14 +134,24 @@ def _module(file: Path, threads: int | None) -> Run:
     weights = [first.permute(3, 2, 0, 1), first_bias, second.permute(3, 2, 0, 1), second_bias, flat, dense_bias]
     network.load_state_dict(dict(zip(network.state_dict(), weights, strict=True)))
     network.eval()
-    return lambda x: network(torch.from_numpy(x)).detach().exp().numpy()
+
+    def run(x: Any) -> Any:  # noqa: ANN401
+        with torch.inference_mode():
+            return network(torch.from_numpy(x)).exp().numpy()
+
+    return run
 
 
 def _script(file: Path, threads: int | None) -> Run:
     import torch
 
     module = torch.jit.load(str(file))
-    return lambda x: module(torch.from_numpy(x)).numpy()
+
+    def run(x: Any) -> Any:  # noqa: ANN401
+        with torch.inference_mode():
+            return module(torch.from_numpy(x)).numpy()
+
+    return run
 
 
 def _session(file: Path, threads: int | None) -> Run:

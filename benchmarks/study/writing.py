@@ -9,12 +9,12 @@ from typing import Final
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table, Tone
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
-from quadriga_client.load.formats.wording import estimate, number
-from study import findings
-from study.claims import ABOUT, Trial, Verdict, find_calls, many, trials
-from study.figures import Calls, Served, Study, Training, encode
-from study.lines import CORE, NAMES
+from quadriga_client.load.formats.wording import estimate
+from study import answer, findings
+from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, judge, trials
+from study.figures import Study, encode
 from study.plots import calls_plots, served_plots
+from study.tables import bullets, calls_blocks, code_blocks, served_blocks, training_blocks
 
 TITLE: Final = "TensorFlow, Keras and PyTorch: an article's finding, measured again"
 LEAD: Final = (
@@ -24,25 +24,32 @@ LEAD: Final = (
 )
 METHOD: Final = (
     "Whatever is compared takes turns, in processes that idle meanwhile; each round goes through all in one order, and "
-    "the next one in the reverse. Ratios are taken within a round, or between epochs of the same number and seed.",
-    "Intervals are 95 % bootstrap intervals of the median over rounds or epochs.",
+    "another one in the reverse. Trainings follow each other, all networks with one seed and then with the next.",
+    "A figure is the median over rounds, with a 95 % bootstrap interval; of trainings, over seeds, with the lowest and "
+    "the highest.",
+    "A ratio is the geometric mean of the rounds' ratios, or of the seeds', with a 95 % interval by Student's t of "
+    "their logarithms, which supposes that these are about normal.",
+    "Verdicts, and who is said to answer more, are corrected by Holm's procedure for all that is asked of a kind: that "
+    "any of a kind's is wrong by chance has a probability of 5 % at most. Sentences under Why go by single intervals.",
     "All ways and servers must answer alike, or the study ends without a report: no probability may differ by more "
     "than 0.0001.",
-    "Epochs of one training are not independent, and no allowance is made for the number of conditions: of many, some "
-    "come out wrong by chance. The bound of what is about equal is the study's own choice.",
-    "A call's time includes making the framework's tensor of a numpy array, and an array of its answer.",
+    "A call's time includes making the framework's tensor of a numpy array, and an array of its answer. PyTorch is "
+    "called in its inference mode.",
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
     "Load comes from one process on the same machine, and latency counts from when a request was due. CPU time is of "
-    "the server's processes, per answer. Figures in brackets are the generator's own: it fell behind.",
+    "the server's processes, per answer, the mean over rounds. Figures in brackets are the generator's own: it fell "
+    "behind.",
     "A p99 is of all rounds together, where there are 368 requests or more. A naive server is missing at rates that "
     "are over 90 % of the most that it answered.",
 )
+#: The folder of what does not read well in the repository.
+PAGES: Final = "study"
 CALLS: Final = "Calls in process"
 SERVED: Final = "Served"
 _TONES: Final[dict[Verdict, Tone]] = {Verdict.HOLDS: "good", Verdict.FAILS: "bad", Verdict.UNDECIDED: "warning"}
-#: A load average that says that others were at work.
-_BUSY: Final = 0.5
+#: A share of the cores' time that says that others were at work; interrupts, which are nobody's, take some too.
+_BUSY: Final = 0.1
 
 
 def write(study: Study, folder: Path) -> tuple[Path, ...]:
@@ -51,7 +58,7 @@ def write(study: Study, folder: Path) -> tuple[Path, ...]:
     Raises:
         OSError: The folder cannot be written to.
     """
-    inner = folder / "study"
+    inner = folder / PAGES
     inner.mkdir(parents=True, exist_ok=True)
     contents = {
         folder / "study.md": markdown(study),
@@ -82,26 +89,22 @@ def sections(study: Study) -> list[Section]:
     """Everything, in order."""
     found = trials(study)
     return [
-        Section("The answer", [*_warnings(study), Bullets(findings.answer(study)), *_trials(found)]),
-        Section("Why", _bullets(findings.reasons(study))),
-        Section("Code", _code(study)),
-        Section("Training", _trainings(study.trainings)),
-        Section(CALLS, _calls(study.calls)),
-        Section(SERVED, _served(study.served)),
+        Section("The answer", [*_warnings(study), Bullets(answer.answer(found)), *_trials(found), *_choices(found)]),
+        Section("Why", bullets(findings.reasons(study))),
+        Section("Code", code_blocks(study)),
+        Section("Training", training_blocks(study.trainings)),
+        Section(CALLS, calls_blocks(study.calls)),
+        Section(SERVED, served_blocks(study.served)),
         Section("How it was measured", _conduct(study)),
     ]
 
 
-def _bullets(sentences: Sequence[str]) -> list[Block]:
-    return [Bullets(sentences)] if sentences else []
-
-
 def _warnings(study: Study) -> list[Block]:
-    if study.fingerprint.load_average <= _BUSY:
+    if study.others <= _BUSY:
         return []
     text = (
-        f"Something else was running when this began (load average {study.fingerprint.load_average:.2f}): believe "
-        "ratios, and those less than usual."
+        f"Something else was running meanwhile, on {study.others:.0%} of the cores' time: believe ratios, and those "
+        "less than usual."
     )
     return [Paragraph(text, "warning")]
 
@@ -111,122 +114,51 @@ def _trials(found: Sequence[Trial]) -> list[Block]:
         return []
     rows = [
         [
-            Cell(trial.condition),
-            estimate(trial.tensorflow_to_pytorch),
-            Cell(trial.equal().value, tone=_TONES[trial.equal()]),
-            estimate(trial.keras_to_tensorflow),
-            estimate(trial.keras_to_pytorch),
-            Cell(trial.keras_slow().value, tone=_TONES[trial.keras_slow()]),
+            Cell(each.trial.condition),
+            estimate(each.trial.tensorflow_to_pytorch.interval),
+            Cell(each.equal.value, tone=_TONES[each.equal]),
+            estimate(each.trial.keras_to_tensorflow.interval),
+            estimate(each.trial.keras_to_pytorch.interval),
+            Cell(each.keras_slow.value, tone=_TONES[each.keras_slow]),
         ]
-        for trial in found
+        for each in judge(found)
     ]
     headings = ["condition", "TensorFlow/PyTorch", "equally fast", "Keras/TensorFlow", "Keras/PyTorch", "Keras slow"]
     caption = (
-        f"Ratios of times, with 95 % confidence intervals. Two are about equally fast where the whole interval is "
-        f"within {ABOUT:g} times either way, and one is slow where all of it is beyond that"
+        "Ratios of times, each with its own 95 % interval; Keras is Keras on TensorFlow. Two are about equally fast "
+        f"where a ratio is within {ABOUT:g} times either way, and one is slow beyond that. Verdicts are corrected for "
+        "the number of ratios, so that an interval may be clear of the bound and its verdict not decided"
     )
     return [Table(caption, headings, rows)]
 
 
-def _code(study: Study) -> list[Block]:
-    if not study.code:
+def _choices(found: Sequence[Trial]) -> list[Block]:
+    """The verdicts' numbers by bound, and without the correction."""
+    if not found:
         return []
+    bounds = sorted((ABOUT, *OTHER_BOUNDS))
+    columns = {f"{bound:g} times": judge(found, bound) for bound in bounds}
+    columns[f"{ABOUT:g} times, each by itself"] = judge(found, corrected=False)
+    by_column = [_by_claim(judged) for judged in columns.values()]
     rows = [
-        [
-            Cell(findings.name_of(code.network)),
-            *(_count(code.lines(name)) for name in NAMES),
-            _count(code.lines(*CORE)),
-            _count(code.statements(*CORE)),
-        ]
-        for code in study.code
+        [Cell(claim), Cell(kind), *(Cell(answer.counted(verdicts[claim, kind])) for verdicts in by_column)]
+        for claim, kind in by_column[0]
     ]
-    headings = ["network", *NAMES, "model and training", "statements of these"]
-    note = (
-        "The training loops written by hand time and report their epochs in a few lines of their own; Keras needs a "
-        "callback for it, counted apart as progress. PyTorch's TorchScript export is shared with other networks and "
-        "stands elsewhere."
-    )
-    caption = "Lines with code, without blank lines, comments and docstrings"
-    return [Paragraph(findings.on_code(study.code)), Table(caption, headings, rows), Paragraph(note)]
-
-
-def _count(count: int) -> Cell:
-    return Cell(f"{count:,}", number=True)
-
-
-def _trainings(trainings: Sequence[Training]) -> list[Block]:
-    if not trainings:
-        return []
-    names = dict.fromkeys(each.name for each in trainings)
-    rows = [_training([each for each in trainings if each.name == name]) for name in names]
-    headings = ["network", "weights", "first epoch s", "later epochs s", "images/s", "accuracy, by seed"]
-    passes = len(trainings[0].seconds)
-    caption = (
-        f"{passes} epochs of {trainings[0].images} images in batches of 32, on all cores; the median later epoch with "
-        "its interval, the first one apart, which traces and compiles"
-    )
-    return [Table(caption, headings, rows), *_bullets(findings.on_training(trainings))]
-
-
-def _training(own: Sequence[Training]) -> list[Cell]:
-    later = findings.later_epochs(own)
+    text = f"That {ABOUT:g} times is the bound of what is about equal is the study's own choice."
+    caption = "In how many conditions the claims hold, by the bound of what is about equal"
     return [
-        Cell(findings.name_of(own[0].name)),
-        _count(own[0].parameters),
-        number(findings.first_epoch(own)),
-        estimate(later),
-        number(own[0].images / later.value),
-        Cell(", ".join(f"{each.accuracy:.1%}" for each in own)),
+        Paragraph(" ".join([text, *answer.on_choices(found)])),
+        Table(caption, ["claim", "conditions", *columns], rows),
     ]
 
 
-def _calls(calls: Sequence[Calls]) -> list[Block]:
-    blocks: list[Block] = []
-    for threads in sorted({each.threads for each in calls}):
-        of = [each for each in calls if each.threads == threads]
-        batches = sorted({each.batch for each in of})
-        rows = [
-            [
-                Cell(findings.name_of(framework)),
-                Cell(way),
-                *(
-                    estimate(found.median()) if (found := find_calls(of, framework, way, batch, threads))
-                    else number(None)
-                    for batch in batches
-                ),
-            ]
-            for framework, way in dict.fromkeys((each.framework, each.way) for each in of)
-        ]  # fmt: skip
-        caption = f"ms per call on {many(threads, 'thread')}: the median, with its interval"
-        blocks.append(Table(caption, ["framework", "call", *(f"batch {batch}" for batch in batches)], rows))
-    return blocks
-
-
-def _served(served: Sequence[Served]) -> list[Block]:
-    blocks: list[Block] = [*_bullets(findings.fastest(served))]
-    for mode, rows, level in dict.fromkeys((each.mode, each.rows, each.level) for each in served):
-        of = [each for each in served if (each.mode, each.rows, each.level) == (mode, rows, level)]
-        load = (
-            f"{level:g} caller{'s' * (level != 1)}"
-            if mode == "closed"
-            else f"{level:,.0f} requests a second, Poisson arrivals"
-        )
-        caption = f"{many(rows, 'row')} a request, {load}"
-        headings = ["server", "answers/s", "p50 ms", "p99 ms", "CPU ms", "errors"]
-        blocks.append(Table(caption, headings, [_served_row(each) for each in of]))
-    return blocks
-
-
-def _served_row(each: Served) -> list[Cell]:
-    muted = each.saturated
-    return [
-        Cell(f"naive: {findings.name_of(each.server)}" if each.naive else findings.name_of(each.server)),
-        estimate(each.rate(), muted=muted),
-        estimate(each.median(), muted=muted) if each.p50_ms else number(None),
-        number(each.p99_ms, muted=muted),
-        number(each.cpu().value) if each.cpu_ms else number(None),
-        _count(each.errors),
-    ]
+def _by_claim(judged: Sequence[Judged]) -> dict[tuple[str, str], list[Verdict]]:
+    """By claim and kind of conditions."""
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for claim, verdicts in answer.claims(judged).items():
+        for kind, verdict in verdicts:
+            found.setdefault((claim, kind), []).append(verdict)
+    return found
 
 
 def _conduct(study: Study) -> list[Block]:
@@ -238,7 +170,7 @@ def _conduct(study: Study) -> list[Block]:
         "command": study.command,
         "begun": study.created,
         "took": f"{study.seconds / 60:.1f} minutes",
-        "load average before": f"{study.fingerprint.load_average:.2f}",
+        "cores' time spent on others meanwhile": f"{study.others:.0%}",
         **study.fingerprint.machine,
         **study.fingerprint.versions,
     }

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from quadriga_zoo import applications, datasets
 from quadriga_zoo.comparison import Reference, compare
@@ -29,34 +29,24 @@ def tell(event: str, **content: Any) -> None:  # noqa: ANN401
     print(json.dumps({"event": event, **content}), flush=True)
 
 
-class TrainedNetwork(NamedTuple):
-    """What a trainer tells of its network: its scores of the test images, [m, classes], and how many weights it has."""
-
-    scores: datasets.Images
-    parameters: int
-
-
-def train(
-    network: str, dataset: str, data_dir: str | None, target: str, seed: int = Hyperparameters().seed
-) -> dict[str, Any]:
+def train(network: str, dataset: str, data_dir: str | None, target: str) -> dict[str, Any]:
     """Trains one of `quadriga_zoo.networks` and writes its files and the reference into `target`.
 
     Files: a SavedModel, a .keras file, or TorchScript and ONNX; reference.npz. Returns what training.json holds.
     """
     data = datasets.load(dataset, None if data_dir is None else Path(data_dir))
     folder = Path(target)
-    hyper = Hyperparameters(seed=seed)
+    hyper = Hyperparameters()
     epochs: list[Epoch] = []
 
     def report(epoch: Epoch) -> None:
         epochs.append(epoch)
         tell("epoch", number=epoch.number, of=hyper.epochs, loss=epoch.loss, accuracy=epoch.accuracy)
 
-    trained = TRAINERS[network](data, hyper, report, folder)
-    Reference((data.test_images,), (trained.scores,), data.test_labels, data.name).save(folder / REFERENCE)
+    scores = TRAINERS[network](data, hyper, report, folder)
+    Reference((data.test_images,), (scores,), data.test_labels, data.name).save(folder / REFERENCE)
     return {
         "network": network,
-        "parameters": trained.parameters,
         "dataset": data.name,
         "hyperparameters": dataclasses.asdict(hyper),
         "epochs": [dataclasses.asdict(epoch) for epoch in epochs],
@@ -65,33 +55,32 @@ def train(
     }
 
 
-Trainer = Callable[[datasets.Dataset, Hyperparameters, Callable[[Epoch], None], Path], TrainedNetwork]
+Trainer = Callable[[datasets.Dataset, Hyperparameters, Callable[[Epoch], None], Path], datasets.Images]
 
 
 def _train_tensorflow(
     data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
-) -> TrainedNetwork:
+) -> datasets.Images:
     from quadriga_zoo.networks import tensorflow
 
     network = tensorflow.train(data, hyper, report)
     tensorflow.export(network, folder / file_name("savedmodel"))
-    parameters = sum(int(weights.shape.num_elements()) for weights in network.trainable_variables)
-    return TrainedNetwork(tensorflow.predict(network, data.test_images), parameters)
+    return tensorflow.predict(network, data.test_images)
 
 
 def _train_keras(
     data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
-) -> TrainedNetwork:
+) -> datasets.Images:
     from quadriga_zoo.networks import keras
 
     model = keras.train(data, hyper, report)
     keras.export(model, folder / file_name("keras"))
-    return TrainedNetwork(keras.predict(model, data.test_images), model.count_params())
+    return keras.predict(model, data.test_images)
 
 
 def _train_pytorch(
     data: datasets.Dataset, hyper: Hyperparameters, report: Callable[[Epoch], None], folder: Path
-) -> TrainedNetwork:
+) -> datasets.Images:
     from quadriga_zoo.export import finish_onnx, tensor_metadata, write_torchscript
     from quadriga_zoo.networks import pytorch
 
@@ -102,7 +91,7 @@ def _train_pytorch(
     write_torchscript(network, [data.test_images[:2]], metadata, folder / file_name("torchscript"))
     pytorch.export_onnx(network, folder / file_name("onnx"))
     finish_onnx(folder / file_name("onnx"), names, data.labels)
-    return TrainedNetwork(scores, sum(weights.numel() for weights in network.parameters()))
+    return scores
 
 
 TRAINERS: Final[dict[str, Trainer]] = {

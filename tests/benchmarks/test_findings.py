@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from studies import calls, served, study, training
 from study import findings
-from study.figures import Calls, Code, Purpose
-from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.figures import LIKE_KERAS, Calls, Code, Purpose
+from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 KERAS = "keras on tensorflow"
 
@@ -22,7 +23,7 @@ def keras_calls(way: str, small: float, large: float) -> list[Calls]:
 
 def test_a_constant_cost_is_called_a_price_per_call_whose_weight_falls() -> None:
     (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 50.5, 52.0)))
-    assert "model.predict(x) of Keras takes 101 times" in text
+    assert "On 2 threads, model.predict(x) of Keras takes 101 times" in text
     assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32 times the rows: a price per call" in text
     assert text.endswith("its weight falls as batches grow.")
 
@@ -50,9 +51,10 @@ def test_keras_compiled_is_only_called_as_fast_as_tensorflow_where_it_is() -> No
 
 
 def test_networks_of_different_size_are_not_passed_off_as_the_same() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
+    epochs = {"tensorflow": 1.5, LIKE_KERAS: 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
     sizes, loop = findings.reasons(study(epochs=epochs))
-    assert "TensorFlow's has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
+    assert "has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
+    assert "an epoch of the zoo's own takes 1.50 times (1.50–1.50) as long" in sizes  # noqa: RUF001
     assert "Keras on PyTorch takes 4.00 times" in loop
     assert "dispatches layer by layer" in loop
 
@@ -64,15 +66,37 @@ def test_keras_on_pytorch_is_not_explained_where_it_is_not_slow() -> None:
     assert "dispatches" not in loop
 
 
-def test_a_naive_server_is_held_against_quadrigas_of_the_same_framework() -> None:
+def test_naive_servers_are_held_against_quadrigas_models_of_the_same_framework_and_load() -> None:
     loaded = [
         served(KERAS, 4000.0),
-        served("onnx", 9000.0),
+        served("onnx", 2000.0),
+        served("onnx", 1000.0, level=1),
         served(f"{KERAS}: model.predict(x)", 20.0, naive=True),
+        served("onnx: session.run(None, x), 1 thread", 4000.0, naive=True, threads=1),
         served("pytorch: torch.jit.load(file)(x)", 20.0, naive=True),
     ]
-    (text,) = findings.reasons(study(loaded=loaded))
-    assert "a naive server with Keras on TensorFlow: model.predict(x), by callers: 200 times" in text
+    found = findings.beside_naive(loaded)
+    assert [(each.server, each.callers) for each in found] == [
+        (f"{KERAS}: model.predict(x)", 8),
+        ("onnx: session.run(None, x), 1 thread", 8),
+    ]
+    assert [each.ratio.value for each in found] == pytest.approx([200.0, 0.5])
+    assert findings.on_naive(found) == [
+        "Beside naive servers, Quadriga answers more requests a second in 1 of 2 comparisons, 200 to 200 times as "
+        "many, and fewer in 1: ONNX: session.run(None, x), 1 thread with 1 row a request, 8 callers, 0.500 times "
+        "(0.500–0.500) as many. In 0 no difference is shown."  # noqa: RUF001
+    ]
+
+
+def test_a_naive_server_that_is_alike_is_neither_faster_nor_slower() -> None:
+    mine = served("onnx", 1000.0)
+    naive = served("onnx: session.run(None, x)", 1000.0, naive=True)
+    found = findings.beside_naive([mine, replace(naive, throughput=naive.throughput[::-1])])
+    assert findings.on_naive(found) == [
+        "Beside naive servers, Quadriga answers more requests a second in 0 of 1 comparisons, and fewer in 0. In 1 no "
+        "difference is shown."
+    ]
+    assert findings.on_naive([]) == []
 
 
 def test_the_fastest_is_named_only_where_that_is_shown() -> None:
@@ -82,7 +106,7 @@ def test_the_fastest_is_named_only_where_that_is_shown() -> None:
         findings.fastest([served("onnx", fastest), next_one, served("pytorch", 500.0)]) for fastest in (2000.0, 1001.0)
     )
     assert apart[0].startswith("1 row a request, 8 callers: ONNX answers the most, 2.00 times (")
-    assert apart[0].endswith(" as many as TensorFlow, which is next.")
+    assert apart[0].endswith(" as many as TensorFlow, next.")
     assert level == ["1 row a request, 8 callers: no difference shown between ONNX and TensorFlow."]
 
 
@@ -94,33 +118,6 @@ def test_who_the_generator_did_not_keep_up_with_is_not_passed_over_in_silence() 
     ]
 
 
-def test_the_answer_tells_kinds_of_conditions_apart() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 3.0, "keras on torch": 4.0, "pytorch": 1.0}
-    loaded = [served("tensorflow", 1000.0), served("pytorch", 2000.0), served(KERAS, 1000.0)]
-    assert findings.answer(study(epochs=epochs, loaded=loaded)) == [
-        "That TensorFlow and PyTorch are about equally fast: in training, it holds in 1 of 1 condition; served by "
-        "Quadriga, it does not hold in 1 of 1 condition.",
-        "That Keras is slower than both: in training, it holds in 1 of 1 condition; served by Quadriga, it does not "
-        "hold in 1 of 1 condition.",
-    ]
-
-
-def test_the_two_that_keras_is_held_against_count_once_however_keras_is_called() -> None:
-    timed = [
-        *(calls("tensorflow", SIGNATURE, batch, 1.0) for batch in (1, 8)),
-        *(calls("pytorch", MODULE, batch, ms) for batch, ms in ((1, 1.0), (8, 2.0))),
-        *(calls(KERAS, way, batch, 5.0) for way in (PREDICT, MODEL) for batch in (1, 8)),
-    ]
-    equal, slow = findings.answer(study(timed=timed))
-    assert "it holds in 1 and does not hold in 1 of 2 conditions." in equal
-    assert "it holds in 4 of 4 conditions." in slow
-
-
-def test_nothing_is_answered_where_nothing_was_measured() -> None:
-    (text,) = findings.answer(study())
-    assert text.startswith("Nothing was measured")
-
-
 def test_code_is_listed_in_the_order_of_its_length() -> None:
     codes = [
         Code(network=network, purposes=(Purpose(name="model", lines=count, statements=count),))
@@ -129,7 +126,8 @@ def test_code_is_listed_in_the_order_of_its_length() -> None:
     assert findings.on_code(codes).endswith("fewest first: Keras 10, PyTorch 20, TensorFlow 30.")
 
 
-def test_the_first_epoch_is_told_apart() -> None:
-    texts = findings.on_training([training("pytorch", "", 11_000, 0.5), training("pytorch", "", 11_000, 0.5, seed=8)])
-    assert texts[0] == "PyTorch: a first epoch takes 1.00 s, 2.00 times as long as another."
-    assert texts[1] == "After all 2 trainings, between 97.5% and 97.5% of the test images are classified right."
+def test_accuracies_are_told_from_the_lowest_to_the_highest() -> None:
+    trainings = [replace(training("pytorch", "", 11_000, 0.5), accuracy=accuracy) for accuracy in (0.975, 0.99, 0.98)]
+    assert findings.on_accuracy(trainings) == (
+        "After all 3 trainings, between 97.5% and 99.0% of the test images are classified right."
+    )

@@ -8,6 +8,7 @@ import make_study
 import pytest
 from studies import calls, served, study
 from study.errors import StudyError
+from study.others import Seconds
 
 from quadriga_client.load.report import Fingerprint
 
@@ -19,7 +20,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    (tmp_path / "models" / "same_onnx").mkdir(parents=True)
+    for name in make_study.NEEDED:
+        (tmp_path / "models" / name).mkdir(parents=True)
     return tmp_path / "models"
 
 
@@ -34,8 +36,20 @@ def test_a_length_that_is_none_is_refused(
 
 
 def test_without_the_demo_models_it_says_how_to_make_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="does not hold the demo models; run `make models`"):
+    (tmp_path / "same_onnx").mkdir()
+    with pytest.raises(
+        SystemExit, match="does not hold same_savedmodel, same_keras, same_torchscript; run `make models`"
+    ):
         run(monkeypatch, "--repository", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_of_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, repository: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(make_study, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit, match=r"make_study: .*file"):
+        run(monkeypatch, "--repository", str(repository), "--output", str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +69,7 @@ def test_it_ends_with_one_line_and_writes_nothing(
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, "--repository", str(repository), "--output", str(tmp_path / "out"))
     assert ended.value.code == text
-    assert not (tmp_path / "out").exists()
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 def test_what_was_measured_is_written(
@@ -83,10 +97,13 @@ def test_parts_are_measured_with_what_is_installed_and_the_rest_is_told(
     part("measure_calls", (calls("onnx", "as served", 1, 1.0),))
     part("measure_served", (served("onnx", 1.0),))
     monkeypatch.setattr(make_study, "fingerprint", lambda: Fingerprint(machine={}, versions={}, load_average=0.0))
+    seen = iter([Seconds(all=100.0, busy=50.0, own=10.0), Seconds(all=300.0, busy=200.0, own=110.0)])
+    monkeypatch.setattr("study.others.now", lambda: next(seen))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax" else object())
     found = make_study.measure(repository, 1.0)
     assert asked["measure_trainings"] == (("tensorflow", "torch"), make_study.SEEDS)
     assert asked["measure_served"] == (repository, ("tensorflow", "torch"), make_study.ROUNDS, 1.0)
-    assert asked["measure_calls"][-1] == pytest.approx(0.2)
+    assert asked["measure_calls"][-1] == pytest.approx(0.3)
     assert found.left_out == ("Keras on jax is left out: jax is not installed.",)
     assert len(found.code) == 3
+    assert found.others == 0.25

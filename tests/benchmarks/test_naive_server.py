@@ -31,7 +31,7 @@ def test_it_answers_as_quadriga_does(way: Way, quadriga: RunningServer, demo_rep
     request = request_for(quadriga.grpc, "same_onnx", rows=3)
     expected = first_output(target(quadriga.grpc, request).answer)
     with NaiveServer(way, demo_repository) as naive:
-        found = first_output(target(naive.url, request).answer)
+        found = first_output(target(naive.url(), request).answer)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 1e-4
     assert not psutil.pid_exists(naive.pid)
@@ -40,6 +40,9 @@ def test_it_answers_as_quadriga_does(way: Way, quadriga: RunningServer, demo_rep
 def test_one_that_cannot_start_is_told_of_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "same_onnx" / "1").mkdir(parents=True)
     (tmp_path / "same_onnx" / "1" / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(StudyError, match=r"the naive server of onnx, session\.run\(None, x\) does not start"):
-        NaiveServer(WAYS[0], tmp_path)
+    with (
+        NaiveServer(WAYS[0], tmp_path, threads=2) as naive,
+        pytest.raises(StudyError, match=r"naive server of onnx: session\.run\(None, x\), 2 threads does not start"),
+    ):
+        naive.url()
     assert not [child for child in psutil.Process().children() if "study.naive_server" in child.cmdline()]

@@ -8,11 +8,12 @@ import pytest
 from studies import served
 from study.blocks import Block, block_of, time_block
 from study.errors import StudyError
-from study.served import Contestant, Level, capacities, length_for, measure_level, rates, summary, targets
+from study.served import Contestant, Level, capacities, length_for, measure_level, of_round, rates, summary, targets
 from target import Target
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Poisson
 from quadriga_client.load.samples import Samples, Times
+from quadriga_client.load.scheduling import Scheduling
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -37,7 +38,7 @@ def block(latency_ms: float = 1.0, count: int = 400, **figures: Any) -> Block:
 
 def contestant(name: str, *, naive: bool = False) -> Contestant:
     tree: Any = SimpleNamespace(cpu_seconds=iter(range(1000)).__next__)
-    return Contestant(name=name, naive=naive, url="127.0.0.1:1", model="same", tree=tree)
+    return Contestant(name=name, naive=naive, threads=None, url="127.0.0.1:1", model="same", tree=tree)
 
 
 def test_latencies_are_of_what_was_due_and_throughput_of_what_ended() -> None:
@@ -80,6 +81,9 @@ def test_cpu_time_is_that_of_the_counted_part_of_a_turn() -> None:
         def collect(self, until_ns: int) -> Samples:
             asked.append(until_ns)
             return samples((7500, 7500, 7600, 0)) if len(asked) == 2 else Samples.none()
+
+        def scheduling(self) -> Scheduling:
+            return {}
 
         def finish(self) -> Samples:
             return Samples.none()
@@ -159,6 +163,11 @@ def test_every_server_has_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch)
     assert turns[:3] == ["a", "b", "c"]
     assert turns[3:6] == turns[8:5:-1]
     assert turns[-3:] == ["c ended", "b ended", "a ended"]
+
+
+def test_arrivals_are_alike_within_a_round_and_others_in_the_next() -> None:
+    assert of_round(Poisson(50.0), 3) == of_round(Poisson(50.0), 3) != of_round(Poisson(50.0), 4)
+    assert of_round(ClosedLoop(8), 3) == ClosedLoop(8)
 
 
 def test_servers_that_do_not_answer_alike_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

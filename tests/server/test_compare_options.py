@@ -1,5 +1,9 @@
 """What `quadriga compare` takes, and what it refuses before any server is asked."""
 
+import importlib
+import re
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,11 +11,20 @@ from click.testing import CliRunner, Result
 from comparisons import comparison
 
 from quadriga.cli import main
-from quadriga.commands.compare import parse_metrics, parse_share, status_of
+from quadriga.commands.compare import status_of
+from quadriga.commands.compare_plan import parse_metrics, parse_share
 from quadriga_client.compare.changes import changes
+from quadriga_client.compare.comparison import Comparison
+from quadriga_client.compare.contest import Observer
+from quadriga_client.compare.errors import Disagreement, WrongOption
 from quadriga_client.compare.formats import json
+from quadriga_client.compare.likeness import Agreement
+from quadriga_client.compare.options import CompareOptions
 from quadriga_client.load.errors import LoadError
+from quadriga_client.load.report import Interval
 
+#: The module; the package has the command under the same name.
+compare = importlib.import_module("quadriga.commands.compare")
 OLD = comparison({"a": 100.0, "b": 200.0})
 
 
@@ -30,7 +43,7 @@ def written(folder: Path, name: str, throughput: float) -> str:
     [
         ((), "at least two models, got 0"),
         (("a",), "at least two models, got 1"),
-        (("a", "a"), "is the same model as"),
+        (("a", "a"), "two contestants are named 'a'"),
         (("a", "b@nowhere"), "names no port"),
         (("a", "b", "--duration", "5"), "the shortest --duration is 6"),
         (("a", "b", "--duration", "0"), "Invalid value for '--duration'"),
@@ -44,6 +57,12 @@ def written(folder: Path, name: str, throughput: float) -> str:
         (("a", "b", "--metrics", "elsewhere:1=elsewhere:2"), "elsewhere:1, where no contestant is"),
         (("a", "b", "--metrics", "one:1", "--metrics", "two:2"), "--metrics is given twice for"),
         (("a", "b", "--worse-than", "much"), "'much' is no share"),
+        (("a", "b", "--worse-than", "5%"), "--worse-than says by how much a figure may be worse"),
+        *(
+            (("a", "b", option, value), f"Invalid value for '{option}'")
+            for option in ("--duration", "--atol", "--rtol")
+            for value in ("nan", "inf", "-inf", "x")
+        ),
         (("--report", "new.json"), "--report is compared with --against FILE"),
     ],
 )
@@ -55,7 +74,16 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], said: str) -
 def test_an_older_report_that_is_none_is_told_before_anything_is_done(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     result = run("a", "b", "--against", str(tmp_path / "old.json"))
-    assert (result.exit_code, "is no comparison" in result.output) == (1, True), result.output
+    assert (result.exit_code, "is not a comparison's report" in result.output) == (1, True), result.output
+
+
+@pytest.mark.parametrize("spelling", ["{}/out", "{}/out/", "{}/out/../out", "{}/link"])
+def test_an_older_report_is_not_written_over(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    old = written(tmp_path / "out", "comparison.json", 200.0)
+    result = run("a", "b", "--output", spelling.format(tmp_path), "--against", old)
+    assert (result.exit_code, "would write over" in result.output) == (2, True), result.output
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
@@ -102,10 +130,123 @@ def test_metrics_pages_are_by_server() -> None:
     }
 
 
-def test_the_exit_status_is_the_worst_that_happened() -> None:
-    worse = comparison({"a": 100.0, "b": 120.0})
-    regressed = comparison({"a": 100.0, "b": 120.0}, changes=changes(OLD, worse, against="old.json", tolerated=0.05))
-    assert status_of(OLD) == 0
-    assert status_of(regressed) == 4
-    assert status_of(comparison({"a": 1.0, "b": 2.0}, error="gone")) == 1
-    assert status_of(comparison({"a": 1.0, "b": 2.0}, interrupted=True)) == 130
+def beside(new: Comparison) -> Comparison:
+    return replace(new, changes=changes(OLD, new, against="old.json", tolerated=0.05))
+
+
+def without_p99() -> Comparison:
+    (level,) = OLD.levels
+    return replace(
+        OLD, levels=(replace(level, standings=(replace(level.standings[0], p99_ms=None), *level.standings[1:])),)
+    )
+
+
+def failed() -> Comparison:
+    (level,) = OLD.levels
+    standing = replace(level.standings[0], errors={"INTERNAL": 3})
+    return replace(OLD, levels=(replace(level, standings=(standing, level.standings[1])),))
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        pytest.param(OLD, 0, id="compared"),
+        pytest.param(beside(OLD), 0, id="the same again"),
+        pytest.param(beside(comparison({"a": 100.0, "b": 120.0})), 4, id="worse"),
+        pytest.param(beside(without_p99()), 1, id="a figure is missing"),
+        pytest.param(failed(), 3, id="requests failed"),
+        pytest.param(beside(failed()), 3, id="requests failed, beside an older report"),
+        pytest.param(replace(OLD, error="gone"), 1, id="ended early"),
+        pytest.param(replace(OLD, interrupted=True), 143, id="a signal"),
+    ],
+)
+def test_the_exit_status_is_the_worst_that_happened(report: Comparison, status: int) -> None:
+    assert status_of(report, 143) == status
+
+
+@pytest.mark.parametrize(
+    ("new", "status", "said"),
+    [
+        (without_p99(), 1, "not comparable any more: a with 8 callers: p99 ms"),
+        (failed(), 3, "requests failed: 3 of a"),
+        (replace(OLD, error="gone"), 1, "new.json ended early: gone"),
+        (replace(OLD, interrupted=True), 1, "new.json ended early: it was interrupted"),
+    ],
+)
+def test_a_newer_report_that_failed_does_not_pass(tmp_path: Path, new: Comparison, status: int, said: str) -> None:
+    (tmp_path / "new.json").write_bytes(json.encode(new))
+    result = run("--report", str(tmp_path / "new.json"), "--against", written(tmp_path, "old.json", 200.0))
+    assert (result.exit_code, said in result.output) == (status, True), result.output
+
+
+def test_an_older_report_with_a_figure_of_0_is_compared_in_the_others(tmp_path: Path) -> None:
+    (level,) = OLD.levels
+    standing = replace(level.standings[0], throughput=Interval(value=0.0, low=0.0, high=0.0))
+    old = replace(OLD, levels=(replace(level, standings=(standing, level.standings[1])),))
+    (tmp_path / "old.json").write_bytes(json.encode(old))
+    result = run("--report", written(tmp_path, "new.json", 200.0), "--against", str(tmp_path / "old.json"))
+    assert result.exit_code == 0, result.output
+    assert "0 of 7 figures are worse" in result.output
+
+
+def test_the_documents_have_the_exit_statuses_that_the_help_has() -> None:
+    text = (Path(__file__).parents[2] / "docs/compare.md").read_text()
+    table = text.partition("## Exit status")[2].partition("##")[0]
+    documented = [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    helped = [int(number) for number in re.findall(r"^    (\d+) ", run("--help").output, re.MULTILINE)]
+    assert documented == helped == [0, 1, 2, 3, 4, 5, 130, 143]
+
+
+class Differing:
+    """`run_comparison` of two that differ."""
+
+    def __init__(self, left: str) -> None:
+        self._left = left
+
+    def __call__(self, options: CompareOptions, observer: Observer, **fields: object) -> Comparison:
+        """See `run_comparison`."""
+        if self._left:
+            observer.left(self._left)
+        raise Disagreement([Agreement(contestant="b", agrees=False, problems=("b differs by 0.31",))])
+
+
+@pytest.mark.parametrize(("left", "status"), [("", 5), ("b is not put back", 1)])
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_differs_is_told_once(monkeypatch: pytest.MonkeyPatch, left: str, status: int, quiet: bool) -> None:
+    monkeypatch.setattr(compare, "connection", lambda target: nullcontext())
+    monkeypatch.setattr(compare, "run_comparison", Differing(left))
+    result = CliRunner().invoke(main, ["compare", "a", "b", *["--quiet"][: int(quiet)]])
+    assert (result.exit_code, result.output.count("0.31")) == (status, 1), result.output
+    assert "--allow-different" in result.stderr
+    assert ("AGREES WITH a" in result.stdout) != quiet
+    assert left in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("report", "left", "status"),
+    [(OLD, "", 0), (OLD, "b is not put back", 1), (replace(OLD, error="b died"), "", 1)],
+)
+def test_the_report_is_written_and_failures_are_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, report: Comparison, left: str, status: int
+) -> None:
+    def compared(options: CompareOptions, observer: Observer, **fields: object) -> Comparison:
+        if left:
+            observer.left(left)
+        return report
+
+    monkeypatch.setattr(compare, "connection", lambda target: nullcontext())
+    monkeypatch.setattr(compare, "run_comparison", compared)
+    result = CliRunner().invoke(main, ["compare", "a", "b", "--output", str(tmp_path)])
+    said = report.error or left
+    assert (result.exit_code, result.stderr) == (status, f"Error: {said}\n" if said else ""), result.output
+    assert json.read(tmp_path / "comparison.json") == report
+
+
+def test_an_option_that_does_not_fit_the_first_model_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(options: CompareOptions, observer: Observer, **fields: object) -> Comparison:
+        raise WrongOption("--shape is for input 'y'")
+
+    monkeypatch.setattr(compare, "connection", lambda target: nullcontext())
+    monkeypatch.setattr(compare, "run_comparison", refuse)
+    result = run("a", "b", "--shape", "y:3")
+    assert (result.exit_code, "--shape is for input 'y'" in result.output) == (2, True), result.output

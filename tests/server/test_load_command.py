@@ -115,14 +115,16 @@ def test_how_it_is_measured_and_what_is_sent(session: Session) -> None:
     found = options(
         session,
         *("--url", "somewhere:7", "--timeout", "3", "--version", "2", "--rows", "5", "--connections", "6"),
-        *("--processes", "2", "--window", "0.5", "--tolerance", "0.2", "--max-windows", "9", "--seed", "7"),
+        *("--processes", "2", "--window", "0.5", "--tolerance", "0.2", "--max-windows", "9", "--measured-windows", "4"),
+        *("--seed", "7"),
         *("--shape", "image:3,8,8", "--shape", "a:b:1", "--metrics", "somewhere:8", "--no-ceiling"),
     )
     assert (found.url, found.model, found.version, found.timeout) == ("somewhere:7", "same_onnx", "2", 3)
     assert (found.rows, found.shapes, found.file) == (5, {"image": (3, 8, 8), "a:b": (1,)}, None)
     assert (found.connections, found.processes, found.seed) == (6, 2, 7)
     settings = found.measurement
-    assert (settings.window_seconds, settings.tolerance, settings.most_windows) == (0.5, 0.2, 9)
+    assert (settings.window_seconds, settings.tolerance) == (0.5, 0.2)
+    assert (settings.most_windows, settings.measured_windows) == (9, 4)
     assert (found.metrics_url, found.server_side, found.ceiling) == ("somewhere:8", True, False)
     found = options(session, "--input", "a.npy", "--no-server-side")
     assert (found.file, found.server_side, found.ceiling, found.tls, found.metadata) == (
@@ -171,6 +173,7 @@ def test_a_token_goes_along_and_stays_out_of_the_report(session: Session, tmp_pa
         ("--window 0", "'--window'"),
         ("--window inf", "must be a number above 0"),
         ("--max-windows 2", "'--max-windows'"),
+        ("--measured-windows 0", "'--measured-windows'"),
         ("--processes 5", "each of the 5 processes needs a connection, got 4"),
         ("--timeout 0", "'--timeout'"),
         ("--output .", "is a directory"),
@@ -335,8 +338,10 @@ def test_a_terminal_shows_the_level_that_runs_and_those_before() -> None:
         display.window(Window(seconds=1.0, throughput=493.21, p99_ms=12.34, measured=False))
         shown = stream.getvalue()
         display.window(Window(seconds=2.0, throughput=0.0, p99_ms=None, measured=False))
+        display.window(Window(seconds=1.0, throughput=493.21, p99_ms=12.34, measured=True))
     assert "8 callers" in shown
-    assert "500/s poisson: window 1, of 1.0 s: 493/s, p99 12.3 ms" in shown
+    assert "500/s poisson: warm-up window 1, of 1.0 s: 493/s, p99 12.3 ms" in shown
+    assert "500/s poisson: window 1, of 1.0 s: 493/s, p99 12.3 ms" in stream.getvalue()
     assert "window 2, of 2.0 s: 0/s, no answers" in stream.getvalue()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from chromium import Chromium, installed
 from running_server import RunningServer, write_fake
 
 
@@ -39,3 +40,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("repository")
     write_fake(repository, "echo")
     return repository
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """A real browser, for tests of pages."""
+    program = installed()
+    if program is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with Chromium(program, tmp_path_factory.mktemp("chromium")) as running:
+        yield running

@@ -10,6 +10,10 @@ import tritonclient.grpc as tritonclient
 from running_server import RunningServer
 
 from quadriga_client import Client
+from quadriga_client.compare.answers import Roll
+from quadriga_client.compare.awake import AllAwake
+from quadriga_client.compare.contestants import parse_contestants
+from quadriga_client.compare.options import CompareOptions
 from quadriga_zoo import datasets
 
 TRAINED = ("digits_tensorflow", "digits_keras", "digits_pytorch", "digits_onnx")
@@ -52,6 +56,19 @@ def test_trained_models_are_accurate(
 def test_one_network_gives_the_same_in_all_formats(scores: dict[str, np.ndarray[Any, Any]], model: str) -> None:
     assert np.abs(scores[model] - scores[SAME[0]]).max() < TOLERANCE
     np.testing.assert_array_equal(scores[model].argmax(axis=1), scores[SAME[0]].argmax(axis=1))
+
+
+def test_a_comparison_finds_all_formats_alike(server: RunningServer) -> None:
+    """With the inputs and by the tolerance that `quadriga compare` has without options."""
+    options = CompareOptions(contestants=parse_contestants(SAME, server.grpc), seconds=12.0, rows=2)
+    with options.access.client(server.grpc) as client:
+        roll = Roll(options, {server.grpc: client}, AllAwake())
+        for contestant in options.contestants:
+            roll.call(contestant)
+    assert [(found.contestant, found.agrees, found.top1) for found in roll.agreements()] == [
+        (name, True, 1.0) for name in SAME[1:]
+    ]
+    assert [entry.contender.backend for entry in roll.entries] == ["tensorflow", "keras", "torchscript", "onnx"]
 
 
 @pytest.mark.parametrize("rows", [1, 3, MAX_BATCH])

@@ -1,50 +1,17 @@
 """The load test's HTML page in a real browser: it draws its plots, complains of nothing and asks for nothing."""
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Chromium, View, installed
+from chromium import Chromium, faults
 from load_reports import NASTY_NAMES, full_report, report, request, row, silent_row
 from PIL import Image
 
 from quadriga_client.load.formats import write
 from quadriga_client.load.report import Report
 
-_SIZES = """
-[...document.querySelectorAll('figure svg')].map(svg => {
-  const place = svg.getBoundingClientRect();
-  const lines = [...svg.querySelectorAll('path')].filter(path => path.getBBox().width > 0);
-  return [place.width, place.height, lines.length, svg.querySelectorAll('text').length];
-})
-"""
-_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 _SCHEMA = "JSON.parse(document.getElementById('report').textContent).schema"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    program = installed()
-    if program is None:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    with Chromium(program, tmp_path_factory.mktemp("chromium")) as running:
-        yield running
-
-
-def faults(view: View, page: Path, plots: int) -> list[str]:
-    """What is wrong with a page that has been opened; empty where nothing is."""
-    sizes = view.evaluate(_SIZES)
-    found = [f"it complains: {complaint}" for complaint in view.complaints]
-    found += [f"it asks for {url}" for url in view.requested if url not in (page.as_uri(), "data:,")]
-    if len(sizes) != plots:
-        found.append(f"it has {len(sizes)} plots of {plots}")
-    for width, height, lines, texts in sizes:
-        if width < 100 or height < 50 or lines == 0 or texts == 0:
-            found.append(f"a plot of {width} by {height} has {lines} lines and {texts} texts")
-    if view.evaluate(_OVERFLOW) > 0:
-        found.append("it is wider than the window")
-    return found
 
 
 def written(folder: Path, measured: Report) -> Path:

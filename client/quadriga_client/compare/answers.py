@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from quadriga_client.client import Client
 from quadriga_client.compare.agreement import Answers, agreement
 from quadriga_client.compare.awake import Awake
-from quadriga_client.compare.comparison import Agreement, Contender
+from quadriga_client.compare.comparison import Contender
 from quadriga_client.compare.contestants import Contestant
-from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.errors import CompareError, WrongOption
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.shared_inputs import Inputs, file_inputs, random_inputs, serialized
 from quadriga_client.errors import QuadrigaClientError
@@ -59,6 +60,7 @@ class Roll:
 
         Raises:
             CompareError: It cannot be asked, or answers with an error.
+            WrongOption: A shape is given for an input that the first one does not have.
             LoadError: No inputs can be made for it, or its metrics page is none.
         """
         client = self._clients[contestant.url]
@@ -80,7 +82,11 @@ class Roll:
             contestant=contestant,
             contender=found if server is None else replace(found, file_bytes=describe(server).file_bytes),
             target=target,
-            answers=Answers(contestant=contestant.name, outputs=[answer.result.outputs for answer in answers]),
+            answers=Answers(
+                contestant=contestant.name,
+                outputs=[answer.result.outputs for answer in answers],
+                classes=len(metadata.labels),
+            ),
             probe=server,
         )
         self.entries.append(entry)
@@ -93,6 +99,12 @@ class Roll:
 
     def _inputs(self, metadata: ModelMetadata) -> Inputs:
         options = self._options
+        known = [tensor.name for tensor in metadata.inputs]
+        if strange := [name for name in options.shapes if known and name not in known]:
+            raise WrongOption(
+                f"--shape is for input {', '.join(map(repr, strange))}; the first model, {metadata.name!r}, has"
+                f" {', '.join(known)}"
+            )
         if options.file is not None:
             return file_inputs(metadata, options.file, rows=options.rows)
         return random_inputs(metadata, rows=options.rows, shapes=options.shapes, seed=options.seed)

@@ -5,7 +5,8 @@ others is there, and every load is measured besides.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import median
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -16,6 +17,11 @@ from quadriga_client.compare.errors import CompareError
 from quadriga_client.errors import QuadrigaClientError, RpcFailed
 
 READY: Final = "READY"
+#: A model that still ends, with its worker, its memory and its requests in hand.
+_UNLOADING: Final = "UNLOADING"
+#: How often a server is asked whether an unload is done, and for how long, in seconds.
+_LOOK_SECONDS: Final = 0.05
+_UNLOAD_SECONDS: Final = 60.0
 _NEEDS: Final = (
     "--one-awake needs servers that load and unload by request, as `quadriga serve --model-control explicit` does"
 )
@@ -56,6 +62,8 @@ class AllAwake:
 class OneAwake:
     """Unloads every contestant but one; a context manager, at whose end all is as it was.
 
+    While it puts things back, nothing may interrupt it: who enters it holds signals by then.
+
     Attributes:
         notes: See `Awake`.
     """
@@ -64,14 +72,18 @@ class OneAwake:
         self,
         contestants: Sequence[Contestant],
         clients: Mapping[str, Client],
+        left: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Does nothing before it is entered.
 
         Args:
             contestants: All.
             clients: By URL.
+            left: Is told what could not be put back as it was.
             clock: In seconds.
+            sleep: For so many seconds.
 
         Raises:
             CompareError: Two contestants are versions of one model, which are loaded together.
@@ -86,7 +98,9 @@ class OneAwake:
         self.notes: tuple[str, ...] = ()
         self._contestants = contestants
         self._clients = clients
+        self._left = left
         self._clock = clock
+        self._sleep = sleep
         self._loaded_before: set[Contestant] = set()
         self._loaded: set[Contestant] = set()
         self._load_seconds: dict[Contestant, list[float]] = {}
@@ -113,28 +127,34 @@ class OneAwake:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for contestant in self._contestants:
-            try:
-                if contestant in self._loaded_before and contestant not in self._loaded:
-                    self._clients[contestant.url].load_model(contestant.model)
-                elif contestant in self._loaded and contestant not in self._loaded_before:
-                    self._clients[contestant.url].unload_model(contestant.model)
-            except QuadrigaClientError as failure:
-                # The others are still put back.
-                self.notes += (f"{contestant.name} could not be put back as it was: {failure}",)
+        # What is to go goes first: perhaps there is no memory for both.
+        for contestant in (each for each in self._contestants if each in self._loaded - self._loaded_before):
+            with self._putting_back(contestant, "not loaded"):
+                self._clients[contestant.url].unload_model(contestant.model)
+        for contestant in (each for each in self._contestants if each in self._loaded_before - self._loaded):
+            with self._putting_back(contestant, "loaded"):
+                self._clients[contestant.url].load_model(contestant.model)
+
+    @contextmanager
+    def _putting_back(self, contestant: Contestant, was: str) -> Iterator[None]:
+        """Tells of a failure, after which the others are still put back."""
+        try:
+            yield
+        except QuadrigaClientError as failure:
+            self._left(f"{contestant.name} at {contestant.url}, which was {was}, is not put back: {failure}")
 
     def wake(self, contestant: Contestant) -> bool:
-        """See `Awake`.
+        """See `Awake`; returns when what was unloaded has gone.
 
         Raises:
-            CompareError: The server loads and unloads nothing by request.
+            CompareError: The server loads and unloads nothing by request, or an unload does not end.
         """
         try:
             for other in self._contestants:
                 if other in self._loaded and other != contestant:
                     # From the call on it may be unloaded, whether or not its answer is waited for.
                     self._loaded.discard(other)
-                    self._clients[other.url].unload_model(other.model)
+                    self._unload(other)
             if contestant in self._loaded:
                 return False
             begin = self._clock()
@@ -144,6 +164,22 @@ class OneAwake:
             raise CompareError(f"{contestant.name} cannot be loaded alone: {error}; {_NEEDS}") from error
         self._load_seconds.setdefault(contestant, []).append(self._clock() - begin)
         return True
+
+    def _unload(self, contestant: Contestant) -> None:
+        """Unloads it and waits: a server may answer while the model's worker still ends."""
+        client = self._clients[contestant.url]
+        client.unload_model(contestant.model)
+        end = self._clock() + _UNLOAD_SECONDS
+        while any(
+            status.model == contestant.model and status.state in (READY, _UNLOADING)
+            for status in client.repository_index()
+        ):
+            if self._clock() > end:
+                raise CompareError(
+                    f"{contestant.name} at {contestant.url} is still not unloaded after {_UNLOAD_SECONDS:g} s, so that"
+                    " nothing can be timed alone; leave out --one-awake"
+                )
+            self._sleep(_LOOK_SECONDS)
 
     def load_ms(self, contestant: Contestant) -> float | None:
         """See `Awake`: from the call until the server says that it serves."""

@@ -7,17 +7,12 @@ leaves out 1 only where the two intervals part.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from quadriga_client.compare.comparison import (
-    Change,
-    Changes,
-    Comparison,
-    Level,
-    Measure,
-    SharedInputs,
-    Standing,
-)
+from quadriga_client.compare.change import Change, Changes
+from quadriga_client.compare.comparison import Comparison, SharedInputs
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.names import callers
+from quadriga_client.compare.standings import Level, Measure, Standing
 from quadriga_client.compare.verdict import excludes_one, is_saturated
 from quadriga_client.load.report import Interval
 
@@ -56,11 +51,9 @@ def changes(old: Comparison, new: Comparison, *, against: str, tolerated: float)
         against: The older one's file.
         tolerated: The share by which a figure may get worse.
 
-    Raises:
-        CompareError: As `check_comparable`.
+    Whether they have anything in common is for `check_comparable` to say, before anything is measured: a report that
+    ended early has few figures, or none.
     """
-    names = [contestant.name for contestant in new.contestants]
-    check_comparable(old, names, new.inputs, [level.concurrency for level in new.levels])
     before = {level.concurrency: level for level in old.levels}
     return Changes(
         against=against,
@@ -73,26 +66,58 @@ def changes(old: Comparison, new: Comparison, *, against: str, tolerated: float)
             for change in _level_changes(before[level.concurrency], level, tolerated)
         ),
         warnings=tuple(_warnings(old, new)),
+        missing=tuple(
+            text
+            for level in new.levels
+            if level.concurrency in before
+            for text in _missing(before[level.concurrency], level)
+        ),
     )
 
 
 def _level_changes(old: Level, new: Level, tolerated: float) -> Iterator[Change]:
+    for first, last in _pairs(old, new):
+        for measure in MEASURES:
+            before, now = _figure(first, measure), _figure(last, measure)
+            if before is not None and now is not None:
+                yield change(last.contestant, new.concurrency, measure, before, now, tolerated)
+
+
+def _missing(old: Level, new: Level) -> Iterator[str]:
+    for first, last in _pairs(old, new):
+        names = [
+            MEASURES[measure].name
+            for measure in MEASURES
+            if _figure(first, measure) is not None and _figure(last, measure) is None
+        ]
+        if names:
+            yield f"{last.contestant} with {callers(new.concurrency)}: {', '.join(names)}"
+
+
+def _pairs(old: Level, new: Level) -> Iterator[tuple[Standing, Standing]]:
     before = {standing.contestant: standing for standing in old.standings}
     for standing in new.standings:
-        for measure in MEASURES if standing.contestant in before else ():
-            first, last = _figure(before[standing.contestant], measure), _figure(standing, measure)
-            if first is not None and last is not None:
-                yield change(standing.contestant, new.concurrency, measure, first, last, tolerated)
+        if standing.contestant in before:
+            yield before[standing.contestant], standing
 
 
 def change(
     contestant: str, concurrency: int, measure: Measure, before: Interval, now: Interval, tolerated: float
 ) -> Change:
-    """One figure's: better or worse only where its interval leaves out 1, worse only beyond what is tolerated."""
+    """One figure's: better or worse only where its interval leaves out 1, worse only beyond what is tolerated.
+
+    Args:
+        contestant: Whose.
+        concurrency: The level.
+        measure: The figure.
+        before: In the older report, not 0.
+        now: In the newer one.
+        tolerated: The share by which it may get worse.
+    """
     ratio = Interval(value=now.value / before.value)
     if before.low and before.high and now.low is not None and now.high is not None:
         ratio = Interval(value=ratio.value, low=now.low / before.high, high=now.high / before.low)
-    gain = ratio.value if MEASURES[measure].more_is_better else 1 / ratio.value if ratio.value else 1.0
+    ahead = ratio.value > 1 if MEASURES[measure].more_is_better else ratio.value < 1
     shown = excludes_one(ratio)
     return Change(
         contestant=contestant,
@@ -101,17 +126,17 @@ def change(
         before=before.value,
         now=now.value,
         ratio=ratio,
-        worse=shown and gain < 1 and abs(ratio.value - 1) > tolerated,
-        better=shown and gain > 1,
+        worse=shown and not ahead and abs(ratio.value - 1) > tolerated,
+        better=shown and ahead,
     )
 
 
 def _figure(standing: Standing, measure: Measure) -> Interval | None:
-    """A contestant's figure; None where it was not measured, or is the load generator's."""
+    """A contestant's figure; None where it was not measured, is 0, or is the load generator's."""
     if MEASURES[measure].of_the_client and is_saturated(standing):
         return None
     figure: Interval | None = getattr(standing, measure)
-    return figure
+    return figure if figure is not None and figure.value > 0 else None
 
 
 def _warnings(old: Comparison, new: Comparison) -> Iterator[str]:

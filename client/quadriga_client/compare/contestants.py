@@ -26,21 +26,18 @@ class Contestant:
     version: str
     url: str
 
-    @property
-    def place(self) -> tuple[str, str, str]:
-        """What tells it from others, whatever its name."""
-        return (self.url, self.model, self.version)
-
 
 def parse_contestants(texts: Sequence[str], url: str) -> tuple[Contestant, ...]:
     """The contestants of a command line.
+
+    The same model may be there twice under two names: what differs then is what the comparison itself brings.
 
     Args:
         texts: Each of the form `FORM`.
         url: The server of those that name none.
 
     Raises:
-        CompareError: They are fewer than two, two are the same or go by the same name, or one is of another form.
+        CompareError: They are fewer than two, two go by the same name, or one is of another form.
         InputError: A URL is none.
     """
     if len(texts) < 2:
@@ -48,8 +45,6 @@ def parse_contestants(texts: Sequence[str], url: str) -> tuple[Contestant, ...]:
     contestants = tuple(parse_contestant(text, url) for text in texts)
     for index, contestant in enumerate(contestants):
         for other in contestants[:index]:
-            if contestant.place == other.place:
-                raise CompareError(f"{texts[index]!r} is the same model as {other.name!r}; leave one out")
             if contestant.name == other.name:
                 raise CompareError(f"two contestants are named {other.name!r}; name one of them: NAME={texts[index]}")
     return contestants

@@ -2,17 +2,22 @@
 
 QuadrigaClientError
 └── CompareError        nothing can be compared, or nothing that says anything: the text tells what to do
+    ├── WrongOption       an option does not fit the first contestant, which was to be asked before that was known
     └── Disagreement      the contestants do not answer alike, and that was not allowed
 """
 
 from collections.abc import Sequence
 
-from quadriga_client.compare.comparison import Agreement
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.errors import QuadrigaClientError
 
 
 class CompareError(QuadrigaClientError):
     """Nothing can be compared, or nothing that says anything."""
+
+
+class WrongOption(CompareError):
+    """An option does not fit the first contestant."""
 
 
 class Disagreement(CompareError):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from quadriga_client.compare.comparison import Measure
+from quadriga_client.compare.standings import Measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,16 @@
 """What a comparison is to be. Pure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from quadriga_client.client import Client
 from quadriga_client.compare.blocks import Plan, plan
-from quadriga_client.compare.comparison import Comparison, Tolerance
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.contestants import Contestant
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.likeness import Tolerance
 from quadriga_client.load.target import LoadTarget
 from quadriga_client.tls import TlsOptions
 from quadriga_client.tokens import token_metadata
@@ -104,6 +106,8 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         """Refuses numbers out of their ranges."""
+        if not 0 < self.seconds < math.inf:
+            raise CompareError(f"a level is timed for some seconds, got {self.seconds:g}")
         self.plan()
         if self.rows < 1:
             raise CompareError(f"a request has at least one row, got {self.rows}")
@@ -115,8 +119,9 @@ class CompareOptions:
             raise CompareError(
                 f"each of the {self.processes} processes needs a connection, got {self.connections} connections"
             )
-        if self.tolerance.absolute < 0 or self.tolerance.relative < 0:
-            raise CompareError(f"tolerances are not negative, got {self.tolerance}")
+        for tolerance in (self.tolerance.absolute, self.tolerance.relative):
+            if not 0 <= tolerance < math.inf:
+                raise CompareError(f"a tolerance is a number from 0, got {tolerance:g}")
         if not 0 <= self.tolerated < 1:
             raise CompareError(f"a figure may get worse by a share from 0 to below 1, got {self.tolerated:g}")
         strangers = set(self.metrics) - {contestant.url for contestant in self.contestants}
@@ -124,9 +129,9 @@ class CompareOptions:
             raise CompareError(f"a metrics page is given of {', '.join(sorted(strangers))}, where no contestant is")
 
     def plan(self) -> Plan:
-        """How a level's time is divided.
+        """How a level's time is divided among contestants that answer quickly.
 
         Raises:
             CompareError: It is too short.
         """
-        return plan(len(self.contestants), self.seconds)
+        return plan([0.0] * len(self.contestants), self.seconds)

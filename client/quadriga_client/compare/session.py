@@ -1,32 +1,46 @@
 """One comparison, from its options to its report. Runs in the command's process.
 
-Contestants agree first. Whatever ends the timing early leaves a report of what was timed until then.
+Contestants agree first. Whatever ends the timing early leaves a report of what was timed until then, and after the
+timing nothing is asked of anybody: all that follows is arithmetic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from quadriga_client.compare.answers import Entry, Roll
 from quadriga_client.compare.awake import AllAwake, Awake, OneAwake
 from quadriga_client.compare.changes import changes, check_comparable
-from quadriga_client.compare.comparison import SCHEMA, Agreement, Comparison, Contender, SharedInputs
+from quadriga_client.compare.comparison import SCHEMA, Comparison, Contender, SharedInputs
 from quadriga_client.compare.contest import Contest, Observer, Timed
 from quadriga_client.compare.errors import CompareError, Disagreement
+from quadriga_client.compare.likeness import Agreement
+from quadriga_client.compare.neighbours import neighbours_of
 from quadriga_client.compare.options import CompareOptions
+from quadriga_client.compare.standings import Level
 from quadriga_client.compare.timing import Lane
 from quadriga_client.compare.verdict import level
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.fingerprint import fingerprint
-from quadriga_client.load.fleet import Fleet
 
 
-def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str = "", command: str = "") -> Comparison:
+def run_comparison(
+    options: CompareOptions,
+    observer: Observer,
+    *,
+    hold: Callable[[], None] = lambda: None,
+    quadriga: str = "",
+    command: str = "",
+) -> Comparison:
     """Compares models.
 
     Args:
         options: Of the comparison.
         observer: Is told how it goes.
+        hold: Is called before servers are put back as they were, and before the report is made. From then on, no signal
+            should end the process; whoever calls this function handles them.
         quadriga: This package's version, for the report.
         command: As it was typed, for the report; without secrets.
 
@@ -36,49 +50,80 @@ def run_comparison(options: CompareOptions, observer: Observer, *, quadriga: str
     Raises:
         Disagreement: The contestants do not answer alike, and that is not allowed.
         CompareError: They cannot be compared.
+        WrongOption: An option does not fit the first contestant.
         LoadError: No inputs can be made, or a metrics page is none.
         KeyboardInterrupt: Before the timing, when there is nothing to report.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     machine = fingerprint()
-    urls = dict.fromkeys(contestant.url for contestant in options.contestants)
-    with ExitStack() as stack:
-        clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
-        awake: Awake = AllAwake()
-        with ExitStack() as until_timed:
-            if options.one_awake:
-                awake = until_timed.enter_context(OneAwake(options.contestants, clients))
-            roll = Roll(options, clients, awake)
-            for contestant in options.contestants:
-                observer.phase(f"asking {contestant.name}")
-                roll.call(contestant)
-            agreements, inputs = _agreed(options, roll)
-            timed = _timed(options, roll.entries, awake, observer)
-            observer.phase("ending")
+    met = _meet(options, observer, hold)
     comparison = Comparison(
         schema=SCHEMA,
         quadriga=quadriga,
         created=created,
         command=command,
-        contestants=tuple(_described(entry, awake, timed) for entry in roll.entries),
-        inputs=inputs,
+        contestants=tuple(_described(entry, met.awake, met.timed) for entry in met.entries),
+        inputs=met.inputs,
         tolerance=options.tolerance,
-        agreements=agreements,
+        agreements=met.agreements,
         allowed_different=options.allow_different,
         seed=options.seed,
-        block_seconds=options.plan().block_seconds,
+        block_seconds=options.plan().share,
         connections=options.connections,
         processes=options.processes,
         one_awake=options.one_awake,
         fingerprint=machine,
-        levels=tuple(
-            level([entry.contestant.name for entry in roll.entries], concurrency, blocks, options.seed)
-            for concurrency, blocks in timed.blocks.items()
-        ),
-        notes=(*awake.notes, *timed.notes),
-        interrupted=timed.interrupted,
-        error=timed.error,
+        levels=_levels(options, met.timed),
+        notes=(*met.awake.notes, *met.timed.notes, *met.left),
+        interrupted=met.timed.interrupted,
+        error=met.timed.error,
     )
+    return _beside(options, comparison)
+
+
+class _Met(NamedTuple):
+    """What came of meeting the contestants."""
+
+    entries: Sequence[Entry]
+    agreements: tuple[Agreement, ...]
+    inputs: SharedInputs
+    timed: Timed
+    awake: Awake
+    left: Sequence[str]
+
+
+def _meet(options: CompareOptions, observer: Observer, hold: Callable[[], None]) -> _Met:
+    """All that anybody is asked for; at its end, all is as it was, but for what is `left`."""
+    urls = dict.fromkeys(contestant.url for contestant in options.contestants)
+    left: list[str] = []
+
+    def told(text: str) -> None:
+        left.append(text)
+        observer.left(text)
+
+    with ExitStack() as stack:
+        clients = {url: stack.enter_context(options.access.client(url)) for url in urls}
+        awake: Awake = AllAwake()
+        if options.one_awake:
+            awake = stack.enter_context(OneAwake(options.contestants, clients, told))
+        stack.callback(observer.phase, "ending")
+        stack.callback(hold)
+        roll = Roll(options, clients, awake)
+        for contestant in options.contestants:
+            observer.phase(f"asking {contestant.name}")
+            roll.call(contestant)
+        agreements, inputs = _agreed(options, roll)
+        timed = _timed(options, roll.entries, awake, observer, hold)
+    return _Met(roll.entries, agreements, inputs, timed, awake, left)
+
+
+def _levels(options: CompareOptions, timed: Timed) -> tuple[Level, ...]:
+    names = [contestant.name for contestant in options.contestants]
+    return tuple(level(names, concurrency, blocks, options.seed) for concurrency, blocks in timed.blocks.items())
+
+
+def _beside(options: CompareOptions, comparison: Comparison) -> Comparison:
+    """The comparison with its changes since the older report, where there is one."""
     if options.against is None or not comparison.levels:
         return comparison
     beside = changes(options.against, comparison, against=options.against_name, tolerated=options.tolerated)
@@ -104,7 +149,9 @@ def _agreed(options: CompareOptions, roll: Roll) -> tuple[tuple[Agreement, ...],
     return agreements, inputs
 
 
-def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, observer: Observer) -> Timed:
+def _timed(
+    options: CompareOptions, entries: Sequence[Entry], awake: Awake, observer: Observer, hold: Callable[[], None]
+) -> Timed:
     with ExitStack() as stack:
         lanes = [
             Lane(
@@ -113,6 +160,7 @@ def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, obse
                     Fleet(entry.target, connections=options.connections, processes=options.processes)
                 ),
                 probe=entry.probe,
+                neighbours=neighbours_of(entry.probe),
                 rows=options.rows,
             )
             for entry in entries
@@ -120,10 +168,11 @@ def _timed(options: CompareOptions, entries: Sequence[Entry], awake: Awake, obse
         contest = Contest(
             contestants=options.contestants,
             lanes=lanes,
-            plan=options.plan(),
+            seconds=options.seconds,
             seed=options.seed,
             awake=awake,
             observer=observer,
+            hold=hold,
         )
         return contest.run(options.concurrencies)
 

@@ -2,34 +2,34 @@
 
 The server's counters are read before the first request and after the last, never while time is taken: what reading them
 costs the server is in no latency. CPU time per row is therefore of the whole block, with its begin, which the latencies
-leave out.
+leave out. The page of all models, which costs the server more, is read outside of that again.
 """
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-import grpc
-import numpy as np
-
-from quadriga_client.compare.comparison import Block
+from quadriga_client.compare.neighbours import Neighbours, were_quiet
+from quadriga_client.compare.standings import LEAST_FOR_P99, Block
 from quadriga_client.load.arrivals import ClosedLoop
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.measurement import MeasurementSettings, measure
-from quadriga_client.load.samples import OK, Samples, Times
+from quadriga_client.load.samples import Samples, Times
 from quadriga_client.load.saturation import saturation
+from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.server_reading import ServerReading
 from quadriga_client.load.server_side import ServerProbe, between
 from quadriga_client.load.source import LoadSource
+from quadriga_client.load.statistics.nearest_rank import percentile_of
+from quadriga_client.load.status_codes import OK, counts_by_name
 
 #: Of a block's length, what goes by before it counts: queues fill, and the caches of the cores.
 SETTLING_SHARE: Final = 0.2
-#: A contestant's warm-up: short windows, which need not be as alike as those that are measured, and not for ever.
-WARM_UP: Final = MeasurementSettings(window_seconds=0.25, tolerance=0.25, most_windows=12)
+#: What a generator's lag, or its wait for a CPU, may be of the latency.
+_LAG_SHARE: Final = 0.1
 _S_NS: Final = 1e9
 _MS_NS: Final = 1e6
-_CODES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +40,34 @@ class Lane:
         name: The contestant's.
         source: Of its load.
         probe: Of its server's counters; None where the server has none.
+        neighbours: The other models of its server; None where the server does not tell of them.
         rows: Of a request.
     """
 
     name: str
     source: LoadSource
     probe: ServerProbe | None
+    neighbours: Neighbours | None
     rows: int
 
 
-def warm_up(lane: Lane, concurrency: int) -> bool:
-    """Loads a contestant until windows agree; whether they did.
+class CpuTime(NamedTuple):
+    """What a block cost the server.
 
-    Raises:
-        LoadError: The server cannot be reached (any more).
-        Interrupted: On Ctrl-C.
+    Attributes:
+        ms_per_row: None where that is not known.
+        requests: That it is of.
+        shared: Whether it is not known because the server had other requests meanwhile, or may have had.
     """
-    return measure(lane.source, ClosedLoop(concurrency), WARM_UP, rows_per_request=lane.rows).stable
+
+    ms_per_row: float | None = None
+    requests: int = 0
+    shared: bool = False
 
 
-def time_block(lane: Lane, concurrency: int, seconds: float, number: int) -> Block:
+def time_block(
+    lane: Lane, concurrency: int, seconds: float, number: int, clock: Callable[[], int] = time.monotonic_ns
+) -> Block:
     """Times a contestant.
 
     Args:
@@ -67,74 +75,91 @@ def time_block(lane: Lane, concurrency: int, seconds: float, number: int) -> Blo
         concurrency: Callers of the closed loop.
         seconds: That count, after the settling.
         number: The round's.
+        clock: That of the samples, in ns.
 
     Raises:
         LoadError: The server cannot be reached (any more).
     """
+    others_before = None if lane.neighbours is None else lane.neighbours.read()
     before = _read(lane.probe)
     run = lane.source.start(ClosedLoop(concurrency))
     begin_ns = run.started_ns + round(seconds * SETTLING_SHARE * _S_NS)
     end_ns = begin_ns + round(seconds * _S_NS)
-    parts = [run.collect(end_ns), run.finish()]
+    parts = [run.collect(begin_ns)]
+    looks = [Look(clock(), run.scheduling())]
+    parts.append(run.collect(end_ns))
+    looks.append(Look(clock(), run.scheduling()))
+    parts.append(run.finish())
     after = _read(lane.probe)
+    others_after = None if lane.neighbours is None else lane.neighbours.read()
     samples = Samples.joined(parts)
-    return block_of(
-        samples.where((samples.ended >= begin_ns) & (samples.ended < end_ns)),
-        lane=lane,
-        number=number,
-        seconds=seconds,
-        # Also those of its begin, and requests that were given up after its end.
-        errors=errors_of(samples),
-        cpu_ms_per_row=_cpu_ms_per_row(before, after, samples, lane.rows),
-        memory_bytes=None if after is None else after.facts.memory_bytes,
-    )
-
-
-def block_of(
-    samples: Samples,
-    *,
-    lane: Lane,
-    number: int,
-    seconds: float,
-    errors: dict[str, int],
-    cpu_ms_per_row: float | None,
-    memory_bytes: int | None,
-) -> Block:
-    """The figures of what ended in a block's time."""
-    answered = samples.where(samples.codes == OK)
-    p50_ms, p99_ms = _percentiles_ms(answered.ended - answered.due, (50, 99))
-    (lag_ms,) = _percentiles_ms(samples.begun - samples.due, (99,))
-    # In a closed loop nobody knows how many were due.
-    behind = saturation(
-        lag_p99_ms=lag_ms or 0.0, latency_p99_ms=p99_ms, lag_share=WARM_UP.lag_share, begun=len(samples.begun), due=0
-    )
+    cpu = _cpu_time(before, after, samples, lane.rows, alone=were_quiet(others_before, others_after))
+    counted = samples.where((samples.ended >= begin_ns) & (samples.ended < end_ns))
+    latencies_ns = _latencies(counted)
+    p99_ms = _percentile_ms(latencies_ns, 99)
     return Block(
         contestant=lane.name,
         round=number,
         seconds=seconds,
-        requests=len(samples.ended),
-        throughput=len(answered.ended) / seconds,
-        p50_ms=p50_ms,
-        p99_ms=p99_ms,
-        lag_p99_ms=lag_ms or 0.0,
-        saturated=behind is not None,
-        errors=errors,
-        cpu_ms_per_row=cpu_ms_per_row,
-        memory_bytes=memory_bytes,
+        requests=len(counted.ended),
+        throughput=throughput_of(samples, begin_ns, end_ns),
+        p50_ms=_percentile_ms(latencies_ns, 50),
+        p99_ms=p99_ms if len(latencies_ns) >= LEAST_FOR_P99 else None,
+        lag_p99_ms=_percentile_ms(counted.begun - counted.due, 99) or 0.0,
+        saturated=_is_saturated(counted, looks),
+        # Also those of its begin, and requests that were given up after its end.
+        errors=counts_by_name(Counter(samples.codes[samples.codes != OK].tolist())),
+        cpu_ms_per_row=cpu.ms_per_row,
+        cpu_requests=cpu.requests,
+        cpu_shared=cpu.shared,
+        memory_bytes=None if after is None else after.facts.memory_bytes,
     )
 
 
-def errors_of(samples: Samples) -> dict[str, int]:
-    """The codes of gRPC by name -> how many requests, without those that were answered."""
-    counts = Counter(samples.codes[samples.codes != OK].tolist())
-    return {_CODES.get(code, f"code {code}"): count for code, count in sorted(counts.items())}
+def _is_saturated(counted: Samples, looks: Sequence[Look]) -> bool:
+    """Whether the generator was the limit, by its lag or by what it got of the CPUs."""
+    latencies_ns = _latencies(counted)
+    late = saturation(
+        lag_p99_ms=_percentile_ms(counted.begun - counted.due, 99) or 0.0,
+        latency_p99_ms=_percentile_ms(latencies_ns, 99),
+        lag_share=_LAG_SHARE,
+        begun=len(counted.begun),
+        due=0,  # in a closed loop nobody knows how many were
+    )
+    mean_ms = float(latencies_ns.mean()) / _MS_NS if len(latencies_ns) else None
+    return (late or starvation_in(looks, latency_ms=mean_ms, lag_share=_LAG_SHARE)) is not None
 
 
-def _percentiles_ms(durations_ns: Times, percentiles: Sequence[int]) -> list[float | None]:
-    """By the nearest rank; None where there are no durations."""
-    if len(durations_ns) == 0:
-        return [None] * len(percentiles)
-    return [float(each) / _MS_NS for each in np.percentile(durations_ns, percentiles, method="inverted_cdf")]
+def throughput_of(samples: Samples, begin_ns: int, end_ns: int) -> float:
+    """Answers with OK per second in [begin, end), and on to the next request that ended.
+
+    It is counted from one end of a request to another. Over the block's own length, a count of few is off by up to one:
+    what takes 140 ms and what takes 160 ms both end once in a quarter of a second, or one of them twice.
+    """
+    ended = samples.ended[samples.ended >= begin_ns]
+    if not (ended < end_ns).any():
+        return 0.0
+    answered = samples.ended[samples.codes == OK]
+    beyond = ended[ended >= end_ns]
+    first_ns = int(ended.min())
+    if len(beyond):
+        # Of requests that end together, as those of a batch do, all are counted or none.
+        last_ns = int(beyond.min())
+        count = int(((answered >= first_ns) & (answered < last_ns)).sum())
+    else:
+        last_ns = int(ended.max())
+        count = int(((answered > first_ns) & (answered <= last_ns)).sum())
+    return count / ((last_ns - first_ns) / _S_NS) if last_ns > first_ns else 0.0
+
+
+def _latencies(samples: Samples) -> Times:
+    answered = samples.where(samples.codes == OK)
+    return answered.ended - answered.due
+
+
+def _percentile_ms(durations_ns: Times, percentile: int) -> float | None:
+    """None where there are no durations."""
+    return percentile_of(durations_ns, percentile) / _MS_NS if len(durations_ns) else None
 
 
 def _read(probe: ServerProbe | None) -> ServerReading | None:
@@ -145,11 +170,14 @@ def _read(probe: ServerProbe | None) -> ServerReading | None:
         return None
 
 
-def _cpu_ms_per_row(
-    before: ServerReading | None, after: ServerReading | None, samples: Samples, rows: int
-) -> float | None:
-    """None where the server does not say, or others called it meanwhile."""
+def _cpu_time(
+    before: ServerReading | None, after: ServerReading | None, samples: Samples, rows: int, *, alone: bool
+) -> CpuTime:
     if before is None or after is None:
-        return None
+        return CpuTime()
     side = between(before, after, sent=len(samples.ended), mean_service_ms=0.0)
-    return None if side.cpu_ms is None or not side.only_ours else side.cpu_ms / rows
+    if side.cpu_ms is None:
+        return CpuTime()
+    if not (alone and side.only_ours):
+        return CpuTime(shared=True)
+    return CpuTime(side.cpu_ms / rows, side.requests)

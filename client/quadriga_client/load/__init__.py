@@ -1,15 +1,14 @@
 """Load on any server of the Open Inference Protocol, and what can be said of it. Runs in the command's process.
 
-    options.py      what a test is to be: target, plan, settings                               pure
+    options.py      what a test is to be: target.py, plan, settings                            pure
     session.py      one test, from its options to its report
     payload.py      the request, made once; the server's first answer to it
     arrivals.py     when requests are due: closed loops, Poisson, constant rates, traces       pure
-    fleet.py        generator processes, and what they send back: samples.py
-    generator.py      one of them: due requests out, answers in, over http2.py               generator processes
-    child.py, messages.py   how such processes start and end, and what goes through their pipes
-    echo.py         a server that answers at once, for ceiling.py: the generators' own       a process of its own
-    windows.py      samples into windows; where three agree, the warm-up is over               pure
+    source.py       what makes load and gives samples.py; engine/ does                         generator processes
+    ceiling.py      what the engine can do at all
     measurement.py  one level of load, from its start to its row
+    statistics/     samples into that row                                                      pure
+    saturation.py   whether a row is the generator's: by its lag, or by what scheduling.py knows of its CPUs
     levels.py       levels of load, as texts give them                                         pure
     slo.py          objectives, and the highest rate at which one holds                        pure
     server_side.py  the server's own story of a time: server_reading.py of its metrics_page.py, or by ModelStatistics

@@ -14,6 +14,8 @@ from quadriga_client.load.samples import Times
 
 #: Arrivals that are drawn at once: some 20 us of a generator's time.
 CHUNK: Final = 1024
+#: Per second: one request in a quarter of an hour. Times of much lower rates do not fit into 64 bits of ns.
+LEAST_RATE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,17 @@ def schedule(arrivals: OpenLoop, index: int = 0, processes: int = 1) -> Iterator
         index: The process's, from 0.
         processes: How many there are.
     """
-    match arrivals:
-        case Poisson():
-            chunks = _poisson(arrivals)
-        case Constant():
-            chunks = _constant(arrivals)
-        case Trace():
-            chunks = _trace(arrivals)
-    return _every(chunks, index, processes)
+    return _every(_chunks(arrivals), index, processes)
+
+
+def due_times(arrivals: OpenLoop, until_ns: int) -> Times:
+    """When requests are due before a time, of all processes together: [n], ascending, in ns from the start."""
+    found = []
+    for chunk in _chunks(arrivals):
+        found.append(chunk[: int(np.searchsorted(chunk, until_ns))])
+        if len(found[-1]) < len(chunk):
+            break
+    return np.concatenate(found)
 
 
 def check(arrivals: Arrivals) -> None:
@@ -88,8 +93,10 @@ def check(arrivals: Arrivals) -> None:
             if concurrency < 1:
                 raise LoadError(f"a closed loop needs at least 1 caller; {concurrency} came")
         case Poisson(rate) | Constant(rate):
-            if not 0 < rate < math.inf:
-                raise LoadError(f"an open loop needs a rate above 0 requests per second; {rate:g} came")
+            if not LEAST_RATE <= rate < math.inf:
+                raise LoadError(
+                    f"an open loop needs a rate of at least {LEAST_RATE:g} requests per second; {rate:g} came"
+                )
         case Trace(offsets_ns, path):
             if not offsets_ns or offsets_ns[0] < 0 or offsets_ns[-1] <= offsets_ns[0]:
                 raise LoadError(f"the trace {path} needs at least two times from the start, which differ")
@@ -129,6 +136,16 @@ def read_trace(path: Path) -> Trace:
     trace = Trace(tuple(offsets), path)
     check(trace)
     return trace
+
+
+def _chunks(arrivals: OpenLoop) -> Iterator[Times]:
+    match arrivals:
+        case Poisson():
+            return _poisson(arrivals)
+        case Constant():
+            return _constant(arrivals)
+        case Trace():
+            return _trace(arrivals)
 
 
 def _every(chunks: Iterator[Times], index: int, processes: int) -> Iterator[int]:

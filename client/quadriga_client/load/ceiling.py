@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from quadriga_client.load.arrivals import ClosedLoop
-from quadriga_client.load.echo import EchoServer
+from quadriga_client.load.engine.echo import EchoServer
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.fleet import Fleet
 from quadriga_client.load.report import Ceiling
-from quadriga_client.load.samples import OK
+from quadriga_client.load.status_codes import OK
 from quadriga_client.load.target import LoadTarget
 
 

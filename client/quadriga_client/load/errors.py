@@ -3,7 +3,8 @@
 QuadrigaClientError
 └── LoadError           no load can be made, or none that says anything: the text tells what to do
     ├── ProtocolError     the other side does not keep to HTTP/2
-    └── ConnectionLost    the server closed a connection without a word, or it broke
+    └── ConnectionLost    the server closed a connection, or it broke
+        └── SentAway        the server ended it with an error of HTTP/2's
 """
 
 from quadriga_client.errors import QuadrigaClientError
@@ -18,4 +19,8 @@ class ProtocolError(LoadError):
 
 
 class ConnectionLost(LoadError):
-    """The server closed a connection without a word, or it broke."""
+    """The server closed a connection, or it broke."""
+
+
+class SentAway(ConnectionLost):
+    """The server ended a connection with an error of HTTP/2's: it takes the client for a bad one."""

@@ -40,11 +40,19 @@ class Search:
         objective: What has to hold.
         spread: Of the arrivals.
         first: The first rate that is tried, per second; None: what one caller gets, which is measured before.
+
+    Raises:
+        LoadError: No load can be made at the first rate.
     """
 
     objective: Objective
     spread: Spread = "poisson"
     first: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a first rate that is none."""
+        if self.first is not None:
+            check(Constant(self.first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,9 @@ class LoadOptions:
             "agreeing_windows": str(self.measurement.agreeing_windows),
             "tolerance": f"{self.measurement.tolerance:g}",
             "most_windows": str(self.measurement.most_windows),
+            "measured_windows": str(self.measurement.measured_windows),
             "lag_share": f"{self.measurement.lag_share:g}",
+            "server_side": "asked" if self.server_side else "not asked",
             "seed": str(self.seed),
         }
 

@@ -120,8 +120,10 @@ class Row:
         service: The same requests' time from when the generator came to them.
         lag_p99_ms: How late the generator itself was.
         errors: gRPC's code by name -> how many requests.
-        stable: Whether three windows in a row agreed.
+        stable: Whether the measured windows stayed together, within the tolerance or by no more than chance.
         saturated: Whether the generator fell behind, so that the latencies are its own and not the server's.
+        keeps_up: Whether the server did with the rate of an open loop, so that its backlog does not grow; None in a
+            closed loop, and where the generator was saturated.
         notes: What a reader must know, in sentences.
         windows: In order.
         server: The server's side.
@@ -143,6 +145,7 @@ class Row:
     notes: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     server: ServerSide | None = None
+    keeps_up: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ All times are of the machine's monotonic clock (`time.monotonic_ns`), which all 
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,6 @@ import numpy.typing as npt
 Times = npt.NDArray[np.int64]
 #: The codes of gRPC, whose 0 is OK.
 Codes = npt.NDArray[np.uint8]
-
-OK: Final = 0
 
 
 class Samples(NamedTuple):
@@ -48,3 +46,8 @@ class Samples(NamedTuple):
     def where(self, mask: npt.NDArray[np.bool_]) -> "Samples":
         """Those that `mask`, [n], picks."""
         return Samples(self.due[mask], self.begun[mask], self.ended[mask], self.codes[mask])
+
+    def in_order(self) -> "Samples":
+        """All of them, in the order in which they were due."""
+        order = np.argsort(self.due, kind="stable")
+        return Samples(self.due[order], self.begun[order], self.ended[order], self.codes[order])

@@ -7,16 +7,20 @@ Two things give a generator away:
   a hundred is small beside the slowest hundredth. Next to a median below a millisecond, each such hiccup would be an
   alarm. Lags below `TIMER_MS` are no alarm either: that late is any process that sleeps until a request is due.
 - Its rate: in an open loop, what it began is short of what was due by more than 3 %, and by more than one request.
+
+In a closed loop there is neither; `scheduling.py` has what gives a generator away there.
 """
 
-from itertools import takewhile
 from typing import Final
 
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop, schedule
+import numpy as np
+
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, due_times
 
 #: A wake-up of Linux: 50 us of timer slack, and as much for the scheduler and the generator's loop.
 TIMER_MS: Final = 0.1
 _SENT_SHARE: Final = 0.97
+ADVICE: Final = "the latencies are not the server's; use more processes, another machine, or less load"
 
 
 def saturation(
@@ -31,13 +35,12 @@ def saturation(
         begun: Requests that the generator began in the measured time.
         due: Requests that were wanted in it, as `due_between` tells.
     """
-    advice = "the latencies are not the server's; use more processes, another machine, or less load"
     if begun < _SENT_SHARE * due - 1:
-        return f"generator saturated: it began {begun} requests of the {due} that were due; {advice}"
+        return f"generator saturated: it began {begun} requests of the {due} that were due; {ADVICE}"
     if latency_p99_ms is not None and lag_p99_ms > TIMER_MS and lag_p99_ms > lag_share * latency_p99_ms:
         return (
             f"generator saturated: its own lag has a p99 of {lag_p99_ms:.3g} ms, over {lag_share:.0%} of the latency's "
-            f"{latency_p99_ms:.3g} ms; {advice}"
+            f"{latency_p99_ms:.3g} ms; {ADVICE}"
         )
     return None
 
@@ -46,4 +49,5 @@ def due_between(arrivals: Arrivals, begin_ns: int, end_ns: int) -> int:
     """How many requests are due in [begin, end), in ns from the start; in a closed loop nobody knows: 0."""
     if isinstance(arrivals, ClosedLoop):
         return 0
-    return sum(due >= begin_ns for due in takewhile(lambda due: due < end_ns, schedule(arrivals)))
+    times = due_times(arrivals, end_ns)
+    return len(times) - int(np.searchsorted(times, begin_ns))

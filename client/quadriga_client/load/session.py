@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from quadriga_client.client import Client
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.load.arrivals import Arrivals, ClosedLoop
+from quadriga_client.load.arrivals import LEAST_RATE, Arrivals, ClosedLoop
 from quadriga_client.load.ceiling import measure_ceiling
+from quadriga_client.load.engine.fleet import Fleet
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.fingerprint import fingerprint
-from quadriga_client.load.fleet import Fleet
-from quadriga_client.load.measurement import Interrupted, measure
+from quadriga_client.load.measurement import Failed, Interrupted, MeasurementSettings, measure
 from quadriga_client.load.mlperf import run_scenario
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search, arrivals_at
 from quadriga_client.load.payload import Answer, Payload, payload, probe
@@ -39,7 +39,7 @@ class Observer(Protocol):
         """A level begins."""
 
     def window(self, window: Window) -> None:
-        """A window of that level is over."""
+        """A window of that level is over; those of its warm-up are not measured."""
 
     def row(self, row: Row) -> None:
         """The level is over."""
@@ -89,11 +89,7 @@ def run_load_test(
     found = _Found()
     try:
         _Test(options, observer, made, answer, side, found).run()
-    except Interrupted as cut:
-        found.interrupted = True
-        if cut.row is not None:
-            found.rows.append(cut.row)
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt):
         found.interrupted = True
     except QuadrigaClientError as error:
         found.error = str(error)
@@ -175,22 +171,34 @@ class _Test:
             first = self._level(source, ClosedLoop(1)).throughput.value
             if not first:
                 raise LoadError("no request was answered, so that there is no rate to begin a search with")
+        settings = self.options.measurement
+
+        def at_rate(rate: float, windows: int) -> Row:
+            arrivals = arrivals_at(rate, plan.spread, self.options.seed)
+            return self._level(source, arrivals, replace(settings, measured_windows=windows))
+
         self.found.slo, _ = find_rate(
             plan.objective,
-            lambda rate: self._level(source, arrivals_at(rate, plan.spread, self.options.seed)),
-            first=first,
+            lambda rate: at_rate(rate, settings.measured_windows),
+            lambda rate: at_rate(rate, 2 * settings.measured_windows),
+            first=max(first, LEAST_RATE),
         )
 
-    def _level(self, source: LoadSource, arrivals: Arrivals) -> Row:
+    def _level(self, source: LoadSource, arrivals: Arrivals, settings: MeasurementSettings | None = None) -> Row:
         self.observer.level(arrivals)
-        row = measure(
-            source,
-            arrivals,
-            self.options.measurement,
-            rows_per_request=self.made.rows,
-            probe=self.side,
-            on_window=self.observer.window,
-        )
+        try:
+            row = measure(
+                source,
+                arrivals,
+                settings or self.options.measurement,
+                rows_per_request=self.made.rows,
+                probe=self.side,
+                on_window=self.observer.window,
+            )
+        except (Failed, Interrupted) as cut:
+            if cut.row is not None:
+                self.found.rows.append(_beside_ceiling(cut.row, self.found.ceiling))
+            raise
         row = _beside_ceiling(row, self.found.ceiling)
         self.found.rows.append(row)
         self.observer.row(row)

@@ -1,25 +1,29 @@
 """Objectives as "p99<15ms", and the search for the highest rate at which one holds. Pure.
 
 A rate holds where the objective does, the row is steady and the server's own, no more requests failed than the
-objective allows (without a word on errors: none), and throughput reached the rate. The search doubles the rate until it
+objective allows (without a word on errors: none), and the server keeps up with it. The search doubles the rate until it
 fails (or halves it until it holds), and then goes between the two, in the middle of their logarithms. It takes for
 granted that a rate below one that holds would hold too.
+
+Near its limit a queue is restless, and a row of few windows may be unstable by chance. So a rate at which nothing else
+is wrong is measured once more, for longer, before it is given up. The search has an end: after `_MOST_DOUBLINGS` or
+`_MOST_HALVINGS` and then `_MOST_MIDDLES` rates, each measured twice at most.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from quadriga_client.load.arrivals import LEAST_RATE, Constant, check
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import PERCENTILES, Row, Slo
 
-#: Of the rate, that must come back as answers; less, and requests pile up.
-_REACHED_SHARE: Final = 0.97
 #: Before the search gives up. The lower the rate, the longer the windows: a few halvings must do.
 _MOST_DOUBLINGS: Final = 16
 _MOST_HALVINGS: Final = 6
+_MOST_MIDDLES: Final = 16
 _UNITS_MS: Final = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _LATENCIES: Final = (*(f"p{percentile:g}" for percentile in PERCENTILES), "mean", "max")
 _ERRORS: Final = "errors"
@@ -72,16 +76,18 @@ class Objective:
     text: str
     terms: tuple[Term, ...]
 
+    def fails_for_its_windows_alone(self, row: Row) -> bool:
+        """Whether a row would show it, if only its windows had stayed together."""
+        return not row.stable and self.holds(replace(row, stable=True))
+
     def holds(self, row: Row) -> bool:
         """Whether a row in an open loop shows that its rate can be served like this."""
         tells_errors = any(term.metric == _ERRORS for term in self.terms)
-        # The interval's end, where there is one: arrivals by chance are fewer than wanted now and then.
-        reached = row.throughput.value if row.throughput.high is None else row.throughput.high
         return (
             row.stable
             and not row.saturated
             and (tells_errors or not row.errors)
-            and reached >= _REACHED_SHARE * row.level
+            and row.keeps_up is True
             and all(term.holds(row) for term in self.terms)
         )
 
@@ -96,7 +102,12 @@ def parse_objective(text: str) -> Objective:
 
 
 def find_rate(
-    objective: Objective, measure_rate: Callable[[float], Row], *, first: float, resolution: float = 0.05
+    objective: Objective,
+    measure_rate: Callable[[float], Row],
+    measure_longer: Callable[[float], Row],
+    *,
+    first: float,
+    resolution: float = 0.05,
 ) -> tuple[Slo, tuple[Row, ...]]:
     """Searches the highest rate at which an objective holds.
 
@@ -104,6 +115,7 @@ def find_rate(
         objective: What must hold.
         measure_rate: Measures a rate, in requests per second, in an open loop. What it raises goes through, with the
             rows lost that it does not keep.
+        measure_longer: Likewise, with more windows, where a row failed for its windows alone.
         first: The rate to begin with.
         resolution: The search ends when the lowest rate that failed exceeds the highest that held by this share.
 
@@ -112,24 +124,32 @@ def find_rate(
         a note says so, and the rate is not the server's limit.
 
     Raises:
-        LoadError: The first rate or the resolution is not above 0.
+        LoadError: The first rate is below `LEAST_RATE`, or the resolution not above 0.
     """
-    if not 0 < first < math.inf or not 0 < resolution < math.inf:
-        raise LoadError(f"the search cannot begin at rate {first} with resolution {resolution}; both must be above 0")
+    check(Constant(first))
+    if not 0 < resolution < math.inf:
+        raise LoadError(f"the search cannot end at the resolution {resolution}; it must be above 0")
+    measured: list[Row] = []
     rows: dict[float, Row] = {}
 
     def holds(rate: float) -> bool:
-        rows[rate] = measure_rate(rate)
+        for measure in (measure_rate, measure_longer):
+            rows[rate] = measure(rate)
+            measured.append(rows[rate])
+            if not objective.fails_for_its_windows_alone(rows[rate]):
+                break
         return objective.holds(rows[rate])
 
     held, failed = _bounds(holds, first)
-    while held and failed and failed > held * (1 + resolution):
+    for _ in range(_MOST_MIDDLES):
+        if not (held and failed and failed > held * (1 + resolution)):
+            break
         middle = math.sqrt(held * failed)
         if holds(middle):
             held = middle
         else:
             failed = middle
-    return _slo(objective, rows, held, failed), tuple(rows.values())
+    return _slo(objective, rows, held, failed), tuple(measured)
 
 
 def _bounds(holds: Callable[[float], bool], first: float) -> tuple[float | None, float | None]:
@@ -138,6 +158,8 @@ def _bounds(holds: Callable[[float], bool], first: float) -> tuple[float | None,
     rate = first
     for _ in range(_MOST_DOUBLINGS if up else _MOST_HALVINGS):
         next_rate = rate * 2 if up else rate / 2
+        if next_rate < LEAST_RATE:
+            break
         if holds(next_rate) != up:
             return (rate, next_rate) if up else (next_rate, rate)
         rate = next_rate
@@ -148,6 +170,8 @@ def _slo(objective: Objective, rows: Mapping[float, Row], held: float | None, fa
     """What a search found; rows that only show the generator's limit did not fail because of the server."""
     blamed = [rate for rate, row in rows.items() if not objective.holds(row) and not row.saturated]
     notes = []
+    if failed is not None and objective.fails_for_its_windows_alone(rows[failed]):
+        notes.append(f"at {failed:.4g} requests per second only the windows were too far apart, in two measurements")
     if failed is not None and rows[failed].saturated:
         limit = "the server's limit is not known" if held is None else "the server may do more than the rate found"
         notes.append(f"the generator was saturated at {failed:.4g} requests per second; {limit}")

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from quadriga_client.load.arrivals import Arrivals
 from quadriga_client.load.samples import Samples
+from quadriga_client.load.scheduling import Scheduling
 
 
 class Run(Protocol):
@@ -21,6 +22,9 @@ class Run(Protocol):
         Raises:
             LoadError: A generator failed, or the server cannot be reached any more.
         """
+
+    def scheduling(self) -> Scheduling:
+        """What each generator process got of the CPUs until now; empty where that is not known."""
 
     def finish(self) -> Samples:
         """Sends no more, waits for what is under way as long as a request may take; all that ended since.

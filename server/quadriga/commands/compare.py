@@ -1,72 +1,66 @@
 """`quadriga compare`: which of several models that answer alike is faster. Runs in the command's own process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill, indent
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from quadriga import __version__
+from quadriga.commands.compare_plan import Finite, options_of, parse_share
 from quadriga.commands.compare_table import print_agreements, print_changes, print_report, shown
-from quadriga.commands.connection import Target, connection, first_token, target_options
+from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
+from quadriga.commands.endings import Endings
 from quadriga.commands.parsed import parse_shape, parsed, typed_command
-from quadriga_client.compare.changes import changes
-from quadriga_client.compare.comparison import Comparison, Tolerance
-from quadriga_client.compare.contestants import parse_contestants
-from quadriga_client.compare.errors import Disagreement
-from quadriga_client.compare.formats import json, prepare, write
-from quadriga_client.compare.options import Access, CompareOptions
+from quadriga_client.compare.changes import changes, check_comparable
+from quadriga_client.compare.comparison import Comparison
+from quadriga_client.compare.errors import CompareError, Disagreement, WrongOption
+from quadriga_client.compare.formats import REPORT, json, prepare, write
+from quadriga_client.compare.likeness import Tolerance
+from quadriga_client.compare.options import CompareOptions
 from quadriga_client.compare.session import run_comparison
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.load.errors import LoadError
 from quadriga_client.load.levels import parse_levels
 
-#: Exit statuses: the models differ; a figure is worse than in the older report; ended by Ctrl-C.
+#: Exit statuses by what they mean; 1, 2, 3 and 130 mean what they do with `quadriga load`.
 FAILED: Final = 1
-DIFFERENT: Final = 3
+FAILED_REQUESTS: Final = 3
 WORSE: Final = 4
-INTERRUPTED: Final = 130
+DIFFERENT: Final = 5
+_MEANINGS: Final = {
+    0: "compared; there may be no winner",
+    FAILED: "not compared, or not to the end; or the report is not written, a figure of --against is missing now, or"
+    " what was loaded is not put back",
+    2: "the options are wrong",
+    FAILED_REQUESTS: "compared, and requests failed",
+    WORSE: "compared, and a figure is worse than in the report of --against",
+    DIFFERENT: "the models do not answer alike, and nothing was timed",
+    130: "ended by Ctrl-C; what was measured until then is reported",
+    143: "likewise by SIGTERM",
+}
 Result = TypeVar("Result")
 
 _TOLERANCE: Final = Tolerance()
 #: \b is click's mark for lines that stay as they are.
-_EXIT_STATUS: Final = """\b
-Exit status:
-  0    compared; there may be no winner
-  1    not compared, or not to the end, or requests failed, or the report cannot be written
-  2    the options are wrong
-  3    the models do not answer alike, and nothing was timed
-  4    a figure is worse than in the report of --against
-  130  ended by Ctrl-C; what was measured until then is reported
-"""
+_EXIT_STATUS: Final = "\b\nExit status:\n" + "\n".join(
+    indent(fill(meaning, 70, initial_indent=f"{status:<5}", subsequent_indent=" " * 5), "  ")
+    for status, meaning in _MEANINGS.items()
+)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, file_okay=False)
-
-
-def parse_share(text: str) -> float:
-    """A share of "5%" or "0.05".
-
-    Raises:
-        LoadError: The text is neither, or not from 0 to below 1.
-    """
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise LoadError(f"{text!r} is no share; expected one from 0% to below 100%, as 5% or 0.05")
-    return share
 
 
 @click.command(context_settings={"show_default": True}, epilog=_EXIT_STATUS)
 @click.argument("models", nargs=-1, metavar="MODEL MODEL...")
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     default=60.0,
-    help="Seconds that are timed at each level, of all models together.",
+    help="Seconds that are timed at each level, of all models together; more where a model is slow.",
 )
 @click.option("--output", type=_FOLDER, help="Folder for the report as JSON, CSV, Markdown and a page with plots.")
 @click.option(
@@ -90,15 +84,15 @@ def parse_share(text: str) -> float:
 )
 @click.option(
     "--atol",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=_TOLERANCE.absolute,
-    help="By how much an element of an output may differ from the first model's,",
+    help="By which share of the output's largest value an element may differ from the first model's.",
 )
 @click.option(
     "--rtol",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=_TOLERANCE.relative,
-    help="and by how much more, as a share of the first model's element.",
+    help="By which share of the first model's element it may differ besides.",
 )
 @click.option("--allow-different", is_flag=True, help="Time models that do not answer alike; the report says so.")
 @click.option(
@@ -141,34 +135,78 @@ def compare(
     All get the same inputs. First they must answer alike; then they are timed in turns. A winner is named only where
     the intervals part.
     """
+    _check(context, output, against)
     old = None if against is None else read(against)
     if newer is not None:
         if old is None or models or output is not None:
             raise click.UsageError("--report is compared with --against FILE, without models and --output")
         context.exit(_diff(old, str(against), newer, given["tolerated"], quiet=quiet))
-    options = _options(models, target, old, "" if against is None else against.name, given)
+    options = options_of(models, target, old, "" if against is None else against.name, given)
     if output is not None:
         _or_fail(lambda: prepare(output))
+    with Endings() as endings:
+        context.exit(_run(options, target, output, endings, quiet=quiet))
+
+
+def _check(context: click.Context, output: Path | None, against: Path | None) -> None:
+    """Refuses what would be found out after the timing alone.
+
+    Raises:
+        click.UsageError: The older report would be written over, or is missing.
+    """
+    typed = context.get_parameter_source("tolerated") is not ParameterSource.DEFAULT
+    if typed and against is None:
+        raise click.UsageError("--worse-than says by how much a figure may be worse than in --against FILE; give both")
+    if output is not None and against is not None and (output / REPORT).resolve() == against.resolve():
+        raise click.UsageError(f"--output {output} would write over {against}, which --against reads; name another")
+
+
+def _run(options: CompareOptions, target: Target, output: Path | None, endings: Endings, *, quiet: bool) -> int:
+    """Compares, writes and prints; the exit status.
+
+    Raises:
+        click.ClickException: Nothing is compared.
+    """
+    left: list[str] = []
     try:
-        report = _compared(options, target, quiet=quiet)
+        report = _compared(options, target, endings, left, quiet=quiet)
     except KeyboardInterrupt:
-        context.exit(INTERRUPTED)
+        return FAILED if left else endings.status
+    except click.ClickException as error:
+        if left:
+            raise click.ClickException(error.format_message()) from None
+        raise
+    status = FAILED if left else status_of(report, endings.status)
+    problems = [report.error] if report.error else []
     if output is not None:
-        _or_fail(lambda: write(report, output))
+        try:
+            write(report, output)
+        except CompareError as error:
+            problems.append(str(error))
+            status = FAILED
     if not quiet:
         print_report(output_console(), report)
-    if report.error:
-        raise click.ClickException(report.error)
-    context.exit(status_of(report))
+    for problem in problems:
+        click.echo(f"Error: {problem}", err=True)
+    return status
 
 
-def status_of(report: Comparison) -> int:
-    """The exit status of a report that could be written."""
+def status_of(report: Comparison, interrupted: int) -> int:
+    """The exit status of a report that could be written.
+
+    Args:
+        report: As it is.
+        interrupted: The status where a signal ended it.
+    """
     if report.interrupted:
-        return INTERRUPTED
-    if report.error or report.failed_requests:
+        return interrupted
+    if report.error:
         return FAILED
-    return WORSE if report.changes and report.changes.worse else 0
+    if report.failed_requests:
+        return FAILED_REQUESTS
+    if report.changes and report.changes.worse:
+        return WORSE
+    return FAILED if report.changes and report.changes.missing else 0
 
 
 def read(path: Path) -> Comparison:
@@ -180,64 +218,15 @@ def read(path: Path) -> Comparison:
     return _or_fail(lambda: json.read(path))
 
 
-def parse_metrics(texts: Sequence[str], url: str) -> dict[str, str]:
-    """Metrics pages by server, from [HOST:PORT=]URL; one without a server is that of `url`.
-
-    Raises:
-        LoadError: Two are of one server.
-    """
-    pages: dict[str, str] = {}
-    for text in texts:
-        server, separator, page = text.partition("=")
-        place, page = (server, page) if separator else (url, text)
-        if place in pages:
-            raise LoadError(f"--metrics is given twice for {place}")
-        pages[place] = page
-    return pages
-
-
-def _options(
-    models: tuple[str, ...], target: Target, old: Comparison | None, old_name: str, given: dict[str, Any]
-) -> CompareOptions:
-    """The comparison of a command line.
-
-    Raises:
-        click.UsageError: It cannot be.
-        click.ClickException: The token file cannot be read.
-    """
-    if given["shapes"] and given["file"]:
-        raise click.UsageError("--input says the shapes of the inputs; leave out --shape")
-    try:
-        return CompareOptions(
-            contestants=parse_contestants(models, target.url),
-            seconds=given["duration"],
-            access=Access(
-                timeout=target.timeout,
-                tls=target.tls_options(),
-                token=None if target.token_file is None else first_token(target.token_file),
-                token_over_plaintext=target.token_over_plaintext,
-            ),
-            concurrencies=tuple(map(int, given["concurrency"])),
-            rows=given["rows"],
-            shapes=dict(given["shapes"]),
-            file=given["file"],
-            tolerance=Tolerance(absolute=given["atol"], relative=given["rtol"]),
-            allow_different=given["allow_different"],
-            one_awake=given["one_awake"],
-            connections=given["connections"],
-            processes=given["processes"],
-            metrics=parse_metrics(given["metrics"], target.url),
-            seed=given["seed"],
-            against=old,
-            against_name=old_name,
-            tolerated=given["tolerated"],
-        )
-    except QuadrigaClientError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _compared(options: CompareOptions, target: Target, *, quiet: bool) -> Comparison:
+def _compared(options: CompareOptions, target: Target, endings: Endings, left: list[str], *, quiet: bool) -> Comparison:
     """Runs the comparison; models that differ end the command.
+
+    Args:
+        options: Of the comparison.
+        target: The server of those that name none.
+        endings: Holds signals at its end.
+        left: Is given what could not be put back as it was.
+        quiet: Whether nothing but errors is shown.
 
     Raises:
         click.ClickException: It cannot be run.
@@ -246,13 +235,19 @@ def _compared(options: CompareOptions, target: Target, *, quiet: bool) -> Compar
         with connection(replace(target, url=url)):
             pass  # whoever is not there is said before anything is done
     try:
-        with shown(quiet=quiet) as progress:
-            return run_comparison(options, progress, quadriga=__version__, command=typed_command())
+        with shown(left, quiet=quiet) as progress:
+            return run_comparison(options, progress, hold=endings.hold, quadriga=__version__, command=typed_command())
     except Disagreement as disagreement:
-        print_agreements(output_console(), options.contestants[0].name, disagreement.agreements)
+        if not quiet:
+            print_agreements(output_console(), options.contestants[0].name, disagreement.agreements)
         raise Different(str(disagreement)) from None
+    except WrongOption as error:
+        raise click.UsageError(str(error)) from None
     except QuadrigaClientError as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        for text in left:
+            click.echo(f"Error: {text}", err=True)
 
 
 class Different(click.ClickException):
@@ -269,12 +264,20 @@ class Different(click.ClickException):
 
 
 def _diff(old: Comparison, old_name: str, newer: Path, tolerated: float, *, quiet: bool) -> int:
-    """Sets two reports beside each other; the exit status."""
+    """Sets two reports beside each other; the exit status, which is that of the newer one where it failed.
+
+    Raises:
+        click.ClickException: They have nothing in common.
+    """
     new = read(newer)
-    found = _or_fail(lambda: changes(old, new, against=old_name, tolerated=tolerated))
+    names = [contestant.name for contestant in new.contestants]
+    _or_fail(lambda: check_comparable(old, names, new.inputs, [level.concurrency for level in new.levels]))
+    found = changes(old, new, against=old_name, tolerated=tolerated)
     if not quiet:
         print_changes(output_console(), found)
-    return WORSE if found.worse else 0
+    if new.error or new.interrupted:
+        click.echo(f"Error: {newer} ended early: {new.error or 'it was interrupted'}", err=True)
+    return status_of(replace(new, changes=found), FAILED)
 
 
 def _or_fail(work: Callable[[], Result]) -> Result:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,15 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from quadriga_client.compare.comparison import Agreement, Block, Changes, Comparison, Contender, Level, Standing
-from quadriga_client.compare.formats.sections import UNKNOWN, level_title
+from quadriga_client.compare.change import Changes
+from quadriga_client.compare.comparison import Comparison, Contender
+from quadriga_client.compare.formats.sections import KB, MB, UNKNOWN, absence, caution, factor, level_title
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Block, Level, Standing
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
 from quadriga_client.load.report import Interval
-
-_MB: Final = 1e6
-_KB: Final = 1e3
 
 
 class Shown:
@@ -28,8 +27,9 @@ class Shown:
     the server.
     """
 
-    def __init__(self, display: Progress) -> None:
+    def __init__(self, display: Progress, left: list[str]) -> None:
         self._display = display
+        self._left = left
         self._task = display.add_task("", total=None)
 
     def phase(self, text: str) -> None:
@@ -41,15 +41,19 @@ class Shown:
         """See `Observer`."""
         self._display.update(self._task, completed=done, total=total)
 
+    def left(self, text: str) -> None:
+        """See `Observer`."""
+        self._left.append(text)
+
 
 @contextmanager
-def shown(*, quiet: bool) -> Iterator[Shown]:
-    """Shows the progress on standard error, where that is a terminal."""
+def shown(left: list[str], *, quiet: bool) -> Iterator[Shown]:
+    """Shows the progress on standard error, where that is a terminal; `left` is given what is not put back."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     off = quiet or not console.is_terminal
     with Progress(*columns, console=console, auto_refresh=False, transient=True, disable=off) as display:
-        yield Shown(display)
+        yield Shown(display, left)
 
 
 def print_report(console: Console, report: Comparison) -> None:
@@ -57,6 +61,8 @@ def print_report(console: Console, report: Comparison) -> None:
     if any(not agreement.agrees for agreement in report.agreements):
         console.print(Text("--allow-different: these models do not answer alike", style="bold red"))
     print_agreements(console, report.contestants[0].name, report.agreements)
+    for problem in dict.fromkeys(problem for agreement in report.agreements for problem in agreement.problems):
+        console.print(Text(problem, style="red"))
     for level in report.levels:
         console.print()
         console.print(level_table(level))
@@ -65,6 +71,8 @@ def print_report(console: Console, report: Comparison) -> None:
             console.print(Text(f"{MEASURES[verdict.measure].name}: {verdict.sentence}", style=style))
     console.print()
     console.print(contenders_table(report.contestants))
+    if text := caution(report):
+        console.print(escape(text), highlight=False)
     for note in report.notes:
         console.print(escape(note), highlight=False)
     for name, count in report.failed_requests.items():
@@ -77,7 +85,7 @@ def print_report(console: Console, report: Comparison) -> None:
 
 
 def print_agreements(console: Console, first: str, agreements: Sequence[Agreement]) -> None:
-    """How the others' answers compare with the first one's, in a line each; then what differs."""
+    """How the others' answers compare with the first one's, in a line each."""
     table = _table(f"AGREES WITH {first}")
     for heading in ("", "LARGEST DIFFERENCE", "SAME TOP 1"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -92,9 +100,6 @@ def print_agreements(console: Console, first: str, agreements: Sequence[Agreemen
             "" if agreement.top1 is None else f"{agreement.top1:.1%}",
         )
     console.print(table)
-    for agreement in agreements:
-        for problem in agreement.problems:
-            console.print(Text(problem, style="red"))
 
 
 def level_table(level: Level) -> Table:
@@ -107,7 +112,11 @@ def level_table(level: Level) -> Table:
     for standing in level.standings:
         table.add_row(
             Text(standing.contestant),
-            *(_interval(getattr(standing, measure)) for measure in MEASURES),
+            *(
+                _interval(getattr(standing, measure)) if known is None else known
+                for measure in MEASURES
+                for known in [absence(standing, measure)]
+            ),
             f"{sum(standing.errors.values()):,}",
             _saturated(standing),
         )
@@ -126,8 +135,8 @@ def contenders_table(contenders: Sequence[Contender]) -> Table:
             Text(each.name),
             Text(" ".join(filter(None, (each.backend or each.platform, each.device))) or UNKNOWN),
             _known(each.load_ms),
-            _known(each.memory_bytes, _MB),
-            _known(each.file_bytes, _KB),
+            _known(each.memory_bytes, MB),
+            _known(each.file_bytes, KB),
             UNKNOWN if each.accuracy is None else f"{each.accuracy:.2%}",
             Text(f"{each.server or UNKNOWN} at {each.url}"),
         )
@@ -152,10 +161,12 @@ def print_changes(console: Console, changes: Changes) -> None:
             MEASURES[entry.measure].name,
             digits(entry.before),
             digits(entry.now),
-            _interval(entry.ratio),
+            factor(entry.ratio),
             Text(said, style=style),
         )
     console.print(table)
+    for missing in changes.missing:
+        console.print(Text(f"not comparable any more: {missing}", style="bold red"))
     console.print(
         f"{len(changes.worse)} of {len(changes.entries)} figures are worse by more than {changes.tolerated:.0%}"
         f" than in {escape(changes.against)}",
@@ -169,9 +180,7 @@ def _table(first: str) -> Table:
     return table
 
 
-def _interval(interval: Interval | None) -> str:
-    if interval is None:
-        return UNKNOWN
+def _interval(interval: Interval) -> str:
     ends = bounds(interval)
     return f"{digits(interval.value)} ({ends})" if ends else digits(interval.value)
 

@@ -31,12 +31,20 @@ from quadriga_client.load.slo import parse_objective
 FAILED: Final = 1
 NOT_HELD: Final = 3
 INTERRUPTED: Final = 130
+_EXIT_STATUS: Final = """\b
+Exit status:
+  0    measured; a level may be unstable, the server fall behind, or the generator be saturated, as the report says
+  1    nothing was measured, the test ended early, or a file cannot be read or written
+  2    the options are wrong
+  3    measured, and requests failed; or --slo holds at no rate; or MLPerf says INVALID
+  130  ended by Ctrl-C; what was measured until then is reported
+"""
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 _DEFAULTS: Final = MeasurementSettings()
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(context_settings={"show_default": True}, epilog=_EXIT_STATUS)
 @click.argument("model")
 @click.option(
     "--concurrency", callback=parsed(lambda text: parse_levels(text, whole=True)),
@@ -73,11 +81,15 @@ _DEFAULTS: Final = MeasurementSettings()
 @click.option("--version", default="", show_default=False, help="Of the model; without it, the newest that is ready.")
 @click.option("--connections", type=click.IntRange(min=1), default=4, help="All processes' together.")
 @click.option("--processes", type=click.IntRange(min=1), default=1, help="That make the load.")
-@click.option("--window", type=_POSITIVE, default=_DEFAULTS.window_seconds, help="Seconds; three in a row must agree.")
+@click.option("--window", type=_POSITIVE, default=_DEFAULTS.window_seconds, help="Seconds, of the shortest.")
 @click.option("--tolerance", type=_POSITIVE, default=_DEFAULTS.tolerance, help="By which share they may differ.")
 @click.option(
     "--max-windows", type=click.IntRange(min=_DEFAULTS.agreeing_windows), default=_DEFAULTS.most_windows,
-    help="After which a level is unstable.",
+    help="After which the warm-up ends, though no three in a row agreed.",
+)  # fmt: skip
+@click.option(
+    "--measured-windows", type=click.IntRange(min=1), default=_DEFAULTS.measured_windows,
+    help="After the warm-up; all of them count.",
 )  # fmt: skip
 @click.option(
     "--metrics", metavar="URL", help="The server's metrics page; without it, found where the server is Quadriga."
@@ -93,18 +105,10 @@ _DEFAULTS: Final = MeasurementSettings()
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of tables.")
 @click.option("--quiet", is_flag=True, help="Show nothing but errors.")
 def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
-    r"""Put load on MODEL of a running server, any server of the Open Inference Protocol.
+    """Put load on MODEL of a running server, any server of the Open Inference Protocol.
 
-    A request's latency counts from when it was due. A level of load is measured when three windows in a row agree;
-    those before were its warm-up.
-
-    \b
-    Exit status:
-      0    measured; a level may still be unstable, or the generator saturated, as the report says
-      1    nothing was measured, the test ended early, or a file cannot be read or written
-      2    the options are wrong
-      3    measured, and requests failed; or --slo holds at no rate; or MLPerf says INVALID
-      130  ended by Ctrl-C; what was measured until then is reported
+    A request's latency counts from when it was due. Three windows in a row that agree end a level's warm-up; all that
+    are measured after it count.
     """
     try:
         for path in outputs:
@@ -160,6 +164,7 @@ def options_of(target: Target, options: Mapping[str, Any]) -> LoadOptions:
                 window_seconds=options["window"],
                 tolerance=options["tolerance"],
                 most_windows=options["max_windows"],
+                measured_windows=options["measured_windows"],
                 seed=options["seed"],
             ),
             server_side=not options["no_server_side"],

@@ -84,6 +84,7 @@ class Display(Quiet):
         self._rows: list[Row] = []
         self._level = ""
         self._windows = 0
+        self._is_warm = False
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -100,15 +101,17 @@ class Display(Quiet):
 
     def level(self, arrivals: Arrivals) -> None:
         """See `Observer`."""
-        self._level, self._windows = level_name(arrivals), 0
+        self._level, self._windows, self._is_warm = level_name(arrivals), 0, False
         self._show(f"{self._level} ...")
 
     def window(self, window: Window) -> None:
         """See `Observer`."""
-        self._windows += 1
+        self._windows = 1 if window.measured and not self._is_warm else self._windows + 1
+        self._is_warm = window.measured
         p99 = "no answers" if window.p99_ms is None else f"p99 {digits(window.p99_ms)} ms"
         throughput = f"{digits(window.throughput)}/s"
-        self._show(f"{self._level}: window {self._windows}, of {window.seconds:.1f} s: {throughput}, {p99} ...")
+        kind = "window" if window.measured else "warm-up window"
+        self._show(f"{self._level}: {kind} {self._windows}, of {window.seconds:.1f} s: {throughput}, {p99} ...")
 
     def row(self, row: Row) -> None:
         """See `Observer`."""

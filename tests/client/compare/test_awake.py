@@ -25,6 +25,7 @@ class FakeServer:
         done: What it was asked for, in order.
         refuses: Whether it loads and unloads nothing.
         fails_to_load: A model that it cannot load.
+        looks: How often its index is asked for until what was unloaded has gone.
     """
 
     loaded: set[str]
@@ -32,10 +33,14 @@ class FakeServer:
     refuses: bool = False
     fails_to_load: str = ""
     on_load: Callable[[], None] = lambda: None
+    looks: int = 0
+    ending: dict[str, int] = field(default_factory=dict)
 
     def repository_index(self) -> list[ModelStatus]:
         """See `Client`; one model is on disk alone."""
-        states = {**dict.fromkeys(self.loaded, "READY"), "on_disk": ""}
+        self.ending = {model: left - 1 for model, left in self.ending.items() if left > 0}
+        unloading = dict.fromkeys(self.ending, "UNLOADING")
+        states = {**dict.fromkeys(self.loaded, "READY"), "on_disk": "", **unloading}
         return [
             ModelStatus(model=model, version="1", state=state, reason="", metadata=None)
             for model, state in states.items()
@@ -44,6 +49,7 @@ class FakeServer:
     def load_model(self, model: str) -> None:
         """See `Client`."""
         self._change()
+        assert not self.ending, "it is loaded while another one still ends"
         self.done.append(f"+{model}")
         self.on_load()
         if model == self.fails_to_load:
@@ -55,6 +61,8 @@ class FakeServer:
         self._change()
         self.done.append(f"-{model}")
         self.loaded.discard(model)
+        if self.looks:
+            self.ending[model] = self.looks
 
     def _change(self) -> None:
         if self.refuses:
@@ -72,10 +80,13 @@ class Clock:
         return self.now
 
 
-def one_awake(server: FakeServer, *texts: str, there: FakeServer | None = None) -> OneAwake:
+def one_awake(
+    server: FakeServer, *texts: str, there: FakeServer | None = None, left: list[str] | None = None
+) -> OneAwake:
     contestants = parse_contestants(texts, HERE)
     clients = {HERE: server} if there is None else {HERE: server, THERE: there}
-    return OneAwake(contestants, cast("dict[str, Client]", clients), Clock())
+    told = [] if left is None else left
+    return OneAwake(contestants, cast("dict[str, Client]", clients), told.append, Clock(), lambda seconds: None)
 
 
 def contestants_of(*texts: str) -> tuple[Contestant, ...]:
@@ -112,7 +123,7 @@ def test_what_was_loaded_before_is_put_back_after_ctrl_c_in_a_load() -> None:
     server = FakeServer({"a"}, on_load=interrupt)
     with pytest.raises(KeyboardInterrupt), one_awake(server, "a", "b") as awake:
         awake.wake(contestants_of("a", "b")[1])
-    assert server.done == ["-a", "+b", "+a", "-b"]
+    assert server.done == ["-a", "+b", "-b", "+a"]
     assert server.loaded == {"a"}
 
 
@@ -161,11 +172,27 @@ def test_a_server_without_an_index_is_refused() -> None:
 
 def test_one_that_cannot_be_put_back_is_told_and_the_others_are_put_back() -> None:
     server = FakeServer({"a", "b", "c"})
-    with one_awake(server, "a", "b", "c") as awake:
+    left: list[str] = []
+    with one_awake(server, "a", "b", "c", left=left) as awake:
         awake.wake(contestants_of("a", "b", "c")[2])
         server.fails_to_load = "a"
-    assert awake.notes == ("a could not be put back as it was: it cannot be loaded",)
+    assert left == [f"a at {HERE}, which was loaded, is not put back: it cannot be loaded"]
     assert server.loaded == {"b", "c"}
+
+
+def test_an_unload_is_waited_for() -> None:
+    server = FakeServer({"a", "b"}, looks=5)
+    with one_awake(server, "a", "b") as awake:
+        awake.wake(contestants_of("a", "b")[1])
+        assert server.ending == {}
+
+
+def test_an_unload_that_never_ends_is_told() -> None:
+    server = FakeServer({"a", "b"}, looks=1000)
+    with one_awake(server, "a", "b") as awake:
+        with pytest.raises(CompareError, match=r"a at .* is still not unloaded after 60 s.*; leave out --one-awake"):
+            awake.wake(contestants_of("a", "b")[1])
+        server.ending.clear()
 
 
 def test_two_versions_of_a_model_cannot_take_turns() -> None:

@@ -30,11 +30,31 @@ def test_an_even_drift_falls_on_all_alike() -> None:
         assert {sum(both) for both in places} == {7}
 
 
+def firsts(contestants: int, rounds: int, seed: int) -> list[int]:
+    """Who is first in each round."""
+    turns = schedule(contestants, rounds, seed)
+    return [turns[2 * contestants * number].contestant for number in range(rounds)]
+
+
+@pytest.mark.parametrize("contestants", [2, 3, 4, 7])
+@pytest.mark.parametrize("rounds", [6, 7, 20])
+def test_all_are_first_equally_often(contestants: int, rounds: int) -> None:
+    for seed in range(20):
+        counts = Counter(firsts(contestants, rounds, seed))
+        often = [counts[contestant] for contestant in range(contestants)]
+        assert max(often) - min(often) <= 1
+
+
+def test_in_as_many_rounds_as_there_are_contestants_each_has_each_place() -> None:
+    turns = schedule(4, 4, seed=2)
+    places = {(turn.contestant, place % 8) for place, turn in enumerate(turns) if place % 8 < 4}
+    assert len(places) == 16
+
+
 def test_the_order_is_drawn_and_the_same_for_the_same_seed() -> None:
     assert schedule(3, 10, seed=1) == schedule(3, 10, seed=1)
     assert schedule(3, 10, seed=1) != schedule(3, 10, seed=2)
-    firsts = Counter(schedule(2, 200, seed=5)[4 * number].contestant for number in range(200))
-    assert min(firsts.values()) > 60  # a fair lot misses this once in 10^8
+    assert {tuple(firsts(2, 6, seed)) for seed in range(50)} >= {(0, 1, 0, 1, 0, 1), (0, 1, 1, 0, 0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -49,12 +69,36 @@ def test_the_order_is_drawn_and_the_same_for_the_same_seed() -> None:
 def test_time_is_divided_into_rounds_of_about_a_second_a_block(
     contestants: int, seconds: float, rounds: int, block: float
 ) -> None:
-    found = plan(contestants, seconds)
+    found = plan([0.001] * contestants, seconds)
     assert found.rounds == rounds
-    assert found.block_seconds == pytest.approx(block)
-    assert 2 * contestants * found.rounds * found.block_seconds == pytest.approx(seconds)
+    assert found.share == pytest.approx(block)
+    assert found.block_seconds == (found.share,) * contestants
+    assert 2 * contestants * found.rounds * found.share == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "seconds", "callers", "rounds", "blocks"),
+    [
+        ([0.001, 0.05], 60.0, 1, 12, (1.25, 1.5)),  # fewer rounds, and 30 requests of the slow one
+        ([0.1, 0.1], 60.0, 1, 6, (3.0, 3.0)),  # 30 requests, longer than was asked for
+        ([0.14, 0.16], 6.0, 1, 6, (4.2, 4.8)),
+        ([0.14, 0.16], 60.0, 8, 6, (2.5, 2.5)),  # four of each caller are in that
+        ([0.001, 2.0], 60.0, 8, 6, (2.5, 8.0)),  # and here they are not
+    ],
+)
+def test_one_that_is_slow_gets_as_long_as_it_needs(
+    latencies: list[float], seconds: float, callers: int, rounds: int, blocks: tuple[float, ...]
+) -> None:
+    found = plan(latencies, seconds, callers)
+    assert found.rounds == rounds
+    assert found.block_seconds == pytest.approx(blocks)
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(6.0, 1.0), (60.0, 4.0), (600.0, 5.0)])
+def test_a_warm_up_is_bounded_by_the_blocks_it_is_for(seconds: float, most: float) -> None:
+    assert plan([0.0] * 2, seconds).warm_up_seconds == pytest.approx(most)
 
 
 def test_too_little_time_is_refused_with_the_least_that_is_needed() -> None:
     with pytest.raises(CompareError, match=r"5 s are too few for 2 models: .* the shortest --duration is 6$"):
-        plan(2, 5.0)
+        plan([0.0] * 2, 5.0)

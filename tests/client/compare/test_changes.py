@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 from comparisons import comparison, contender, made_level
 
+from quadriga_client.compare.change import Changes
 from quadriga_client.compare.changes import change, changes, check_comparable
-from quadriga_client.compare.comparison import Changes, Comparison
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.standings import Level
 from quadriga_client.load.report import Fingerprint, Interval
 
 OLD = comparison({"a": 100.0, "b": 200.0})
@@ -91,6 +93,34 @@ def test_figures_of_a_saturated_generator_are_no_servers() -> None:
     assert {entry.measure for entry in beside(new).entries if entry.contestant == "b"} == {"cpu_ms_per_row"}
 
 
+def test_figures_that_are_not_there_any_more_are_missing() -> None:
+    (level,) = OLD.levels
+    saturated = replace(level.standings[1], saturated_blocks=level.standings[1].blocks)
+    fewer = replace(level.standings[0], p99_ms=None, cpu_ms_per_row=None)
+    found = beside(replace(OLD, levels=(replace(level, standings=(fewer, saturated)),)))
+    assert found.missing == ("a with 8 callers: p99 ms, CPU ms per row", "b with 8 callers: requests/s, p50 ms, p99 ms")
+    assert beside(OLD).missing == ()
+    assert beside(OLD, old=replace(OLD, levels=(replace(level, standings=(fewer, saturated)),))).missing == ()
+
+
+@pytest.mark.parametrize("levels", [(), (made_level({"a": 1.0, "b": 1.0}, rounds=0),)])
+def test_a_report_that_ended_early_is_set_beside_an_older_one_all_the_same(levels: tuple[Level, ...]) -> None:
+    """After the timing nothing may raise: the report would be lost."""
+    found = beside(replace(OLD, levels=levels, interrupted=True))
+    assert found.entries == ()
+    assert len(found.missing) == 2 * len(levels)
+
+
+@pytest.mark.parametrize("side", ["older", "newer"])
+def test_a_figure_of_0_has_no_ratio(side: str) -> None:
+    (level,) = OLD.levels
+    zero = Interval(value=0.0, low=0.0, high=0.0)
+    other = replace(OLD, levels=(replace(level, standings=(replace(level.standings[0], throughput=zero),)),))
+    found = beside(OLD, old=other) if side == "older" else beside(other)
+    assert ("a", "throughput") not in {(entry.contestant, entry.measure) for entry in found.entries}
+    assert ("a with 8 callers: requests/s" in found.missing) == (side == "newer")
+
+
 def test_what_makes_reports_unlike_is_said() -> None:
     new = comparison(
         {"a": 100.0, "b": 200.0},
@@ -111,9 +141,9 @@ def test_what_makes_reports_unlike_is_said() -> None:
 
 
 def test_other_tensors_cannot_be_compared() -> None:
-    new = comparison({"a": 1.0, "b": 2.0}, inputs=replace(OLD.inputs, tensors=("FP32[32,8,8,1]",)))
+    inputs = replace(OLD.inputs, tensors=("FP32[32,8,8,1]",))
     with pytest.raises(CompareError, match=r"is of requests of FP32\[1,8,8,1\], and these are of FP32\[32,8,8,1\]"):
-        beside(new)
+        check_comparable(OLD, ["a", "b"], inputs, [8])
 
 
 def test_reports_of_other_contestants_or_levels_cannot_be_compared() -> None:

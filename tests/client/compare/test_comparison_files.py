@@ -3,21 +3,27 @@
 import csv
 import io
 from dataclasses import replace
+from json import loads
 from pathlib import Path
 
+import jsonschema
 import pytest
-from comparisons import comparison, made_level
+from comparisons import blocks, comparison, made_level
 from load_reports import NASTY_NAMES
 
 from quadriga_client.compare.changes import changes
-from quadriga_client.compare.comparison import Agreement, Comparison
+from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
 from quadriga_client.compare.formats import NAMES, json, prepare, write
+from quadriga_client.compare.formats import REPORT as REPORT_NAME
 from quadriga_client.compare.formats.csv import blocks_csv
 from quadriga_client.compare.formats.figures import html
 from quadriga_client.compare.formats.sections import lead, sections, title
+from quadriga_client.compare.likeness import Agreement
+from quadriga_client.compare.verdict import level
 from quadriga_client.load.formats.markdown import document_markdown
 
+SCHEMA_FILE = Path(__file__).parents[3] / "client/quadriga_client/compare/formats/comparison.schema.json"
 REPORT = comparison({"a": 100.0, "b": 200.0})
 DIFFERENT = Agreement(contestant="b", agrees=False, top1=0.5, problems=("b's 'y' differs from a's 'x' by up to 0.31",))
 
@@ -42,10 +48,10 @@ def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
     [
         (b"", "is no JSON, or only a part of it"),
         (b"\xff{}", "is no JSON, or only a part of it"),
-        (b"[]", "is no comparison, or was changed by hand"),
-        (b"{}", "is no comparison, or was changed by hand"),
+        (b"[]", "is not a comparison's report, or was changed by hand"),
+        (b"{}", "is not a comparison's report, or was changed by hand"),
         (b'{"schema": "quadriga.load/1"}', r"has the schema 'quadriga.load/1', and .* reads 'quadriga.compare/1'"),
-        (b'{"schema": "quadriga.compare/1"}', "is no comparison, or was changed by hand"),
+        (b'{"schema": "quadriga.compare/1"}', "is not a comparison's report, or was changed by hand"),
         (json.encode(REPORT)[:-100], "is no JSON, or only a part of it"),
         (json.encode(REPORT).replace(b'"seed": 0', b'"seed": "x"'), "or was changed by hand"),
     ],
@@ -53,6 +59,42 @@ def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_what_is_no_report_is_refused(document: bytes, said: str) -> None:
     with pytest.raises(CompareError, match=said):
         json.decode(document, "old.json")
+
+
+def validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(loads(json.encoded_schema()))
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert SCHEMA_FILE.read_bytes() == json.encoded_schema(), (
+        f"run `python -m quadriga_client.compare.formats.json > {SCHEMA_FILE.relative_to(Path.cwd())}`"
+    )
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        pytest.param(replace(REPORT, changes=changes(REPORT, REPORT, against="old.json", tolerated=0.05)), id="full"),
+        pytest.param(replace(REPORT, levels=(), interrupted=True, error="gone"), id="nothing timed"),
+        pytest.param(replace(REPORT, agreements=(DIFFERENT,), allowed_different=True), id="different"),
+        pytest.param(comparison(dict.fromkeys(NASTY_NAMES, 100.0)), id="nasty names"),
+    ],
+)
+def test_a_report_is_valid_by_its_schema(report: Comparison) -> None:
+    validator().validate(loads(json.encode(report)))
+
+
+def test_the_schema_refuses_what_is_no_report() -> None:
+    validator().check_schema(loads(json.encoded_schema()))
+    document = loads(json.encode(REPORT))
+    assert not validator().is_valid({**document, "levels": "none"})
+    assert not validator().is_valid({**document, "schema": "quadriga.compare/2"})
+
+
+def test_a_typed_name_that_is_no_text_loses_no_report(tmp_path: Path) -> None:
+    report = comparison({"a\udcff": 1.0, "b": 2.0})
+    write(report, tmp_path)
+    assert json.read(tmp_path / "comparison.json").contestants[0].name == "a?"
 
 
 def test_fields_of_later_versions_are_passed_over() -> None:
@@ -79,6 +121,19 @@ def test_a_report_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [NAMES[0]]
 
 
+def test_the_json_is_written_whatever_becomes_of_the_pages(tmp_path: Path) -> None:
+    (tmp_path / "comparison.csv").mkdir()
+    with pytest.raises(CompareError, match=r"cannot be written to .*comparison\.csv: "):
+        write(REPORT, tmp_path)
+    assert json.read(tmp_path / REPORT_NAME) == REPORT
+
+
+def test_figures_of_0_can_be_drawn(tmp_path: Path) -> None:
+    made = [replace(each, throughput=0.0, p50_ms=None, p99_ms=None) for each in blocks({"a": 1.0, "b": 1.0})]
+    write(comparison({"a": 1.0, "b": 1.0}, levels=[level(["a", "b"], 8, made, 0)]), tmp_path)
+    assert "0 (0–0)" in markdown(json.read(tmp_path / REPORT_NAME))  # noqa: RUF001
+
+
 def test_csv_has_a_line_for_each_block() -> None:
     lines = list(csv.DictReader(io.StringIO(blocks_csv(REPORT))))
     (level,) = REPORT.levels
@@ -91,7 +146,7 @@ def test_csv_has_a_line_for_each_block() -> None:
 def test_the_verdicts_and_figures_are_in_the_markdown() -> None:
     text = markdown(REPORT)
     assert "# Comparison of a, b" in text
-    assert "requests/s: b has the highest throughput: 2.02 times a" in text
+    assert f"requests/s: {REPORT.levels[0].verdicts[0].sentence}" in text
     assert "Medians over 10 rounds" in text
     assert "97.49%" in text
     assert "Made Up 1" in text
@@ -118,6 +173,27 @@ def test_what_is_not_known_is_called_so() -> None:
         replace(each, load_ms=None, memory_bytes=None, file_bytes=None, accuracy=None) for each in REPORT.contestants
     )
     assert markdown(replace(REPORT, contestants=contestants)).count("unknown") == 8
+
+
+def test_what_is_missing_is_in_the_report() -> None:
+    (level,) = REPORT.levels
+    standing = replace(level.standings[1], p99_ms=None)
+    new = replace(REPORT, levels=(replace(level, standings=(level.standings[0], standing)),))
+    text = markdown(replace(new, changes=changes(REPORT, new, against="old.json", tolerated=0.05)))
+    assert "Not comparable any more" in text
+    assert "b with 8 callers: p99 ms" in text
+    assert "too few requests" in text
+
+
+def test_how_far_verdicts_and_cores_can_be_trusted_is_said() -> None:
+    text = markdown(REPORT)
+    assert "Each of the 4 verdicts stands for itself" in text
+    assert "not corrected for multiple comparisons" in text
+    assert "Nothing is pinned to cores" in text
+
+
+def test_a_problem_is_told_once() -> None:
+    assert markdown(replace(REPORT, agreements=(DIFFERENT, DIFFERENT), allowed_different=True)).count("0.31") == 1
 
 
 def test_changes_are_in_the_report() -> None:

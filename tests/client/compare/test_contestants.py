@@ -42,10 +42,16 @@ def test_fewer_than_two_are_refused(texts: list[str]) -> None:
         parse_contestants(texts, URL)
 
 
-@pytest.mark.parametrize("texts", [["cnn", "cnn"], ["cnn", f"cnn@{URL}"], ["a=cnn:1", "b=cnn:1"]])
-def test_the_same_model_twice_is_refused(texts: list[str]) -> None:
-    with pytest.raises(CompareError, match="is the same model as"):
-        parse_contestants(texts, URL)
+@pytest.mark.parametrize("texts", [["a=cnn", "b=cnn"], ["cnn", f"cnn@{URL}"], ["a=cnn:1", "b=cnn:1"]])
+def test_the_same_model_may_be_there_under_two_names(texts: list[str]) -> None:
+    one, other = parse_contestants(texts, URL)
+    assert (one.model, one.version, one.url) == (other.model, other.version, other.url)
+    assert one.name != other.name
+
+
+def test_the_same_model_twice_needs_a_name() -> None:
+    with pytest.raises(CompareError, match=r"two contestants are named 'cnn'; name one of them: NAME=cnn"):
+        parse_contestants(["cnn", "cnn"], URL)
 
 
 def test_two_of_one_name_are_refused() -> None:

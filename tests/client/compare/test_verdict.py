@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from comparisons import ROUNDS, block, blocks
 
-from quadriga_client.compare.comparison import Block, Level, Measure, Standing, Verdict
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Block, Level, Measure, Standing, Verdict
 from quadriga_client.compare.verdict import figures_of, level, verdict
 
 NAMES = ["a", "b", "c"]
@@ -29,9 +29,11 @@ def test_one_that_is_clearly_better_wins_in_everything() -> None:
     assert ratios["a"].low is not None
     assert ratios["a"].low > 1.9
     assert verdict_of(found, "throughput").sentence.startswith(
-        "b has the highest throughput: 1.97 times a's (1.92 to 2.03), "
+        "b has the highest throughput: 1.96 times a's (1.93 to 2.00), "
     )
-    assert verdict_of(found, "p99_ms").sentence.startswith("b has the lowest p99 latency: 0.")
+    assert verdict_of(found, "p99_ms").sentence.startswith(
+        "b has the lowest p99 latency: 1.96 times lower than a's (1.93 to 2.01), "
+    )
 
 
 def test_no_winner_where_the_best_two_are_equals() -> None:
@@ -155,8 +157,117 @@ def test_one_that_never_answers_has_no_figures() -> None:
         for each in blocks({"a": 1.0, "b": 2.0, "c": 4.0})
     ]
     found = judged(made)
-    assert found.standings[0].throughput is None
+    assert found.standings[0].throughput is not None
+    assert found.standings[0].throughput.value == 0
+    assert found.standings[0].p50_ms is None
     assert verdict_of(found, "throughput").winner == "c"
+
+
+def test_one_that_answers_nothing_in_some_block_stays_in_the_table() -> None:
+    made = [
+        replace(each, throughput=0.0, p50_ms=None, p99_ms=None) if number in (0, 1) else each
+        for number, each in enumerate(blocks({"a": 1.0, "b": 2.0}, rounds=8))
+    ]
+    found = judged(made, ["a", "b"])
+    for standing in found.standings:
+        assert standing.throughput is not None
+        assert standing.p50_ms is not None
+    assert verdict_of(found, "throughput").winner == "b"
+    assert verdict_of(found, "p50_ms").winner == "b"
+
+
+def test_a_round_in_which_one_answered_nothing_at_all_has_no_ratio() -> None:
+    made = [
+        replace(each, throughput=0.0) if (each.contestant, each.round) == ("a", 3) else each
+        for each in blocks({"a": 1.0, "b": 2.0, "c": 3.0})
+    ]
+    found = judged(made)
+    assert found.standings[0].throughput is not None
+    assert verdict_of(found, "throughput").winner == "c"
+    assert verdict_of(found, "throughput").sentence.endswith("; left out is a, of which this is 0 in some rounds")
+
+
+def test_a_p99_of_too_few_requests_is_said_to_be_that() -> None:
+    made = [replace(each, p99_ms=None) if each.contestant == "b" else each for each in blocks({"a": 1.0, "b": 2.0})]
+    said = "nothing to compare; left out is b, with too few requests for p99: a block has fewer than 100"
+    assert verdict_of(judged(made, ["a", "b"]), "p99_ms").sentence == said
+
+
+def test_cpu_time_is_that_of_both_blocks_of_a_round_over_the_rows_of_both() -> None:
+    made = [
+        block(name, number, 100.0, cpu_ms_per_row=cpu * share, cpu_requests=requests)
+        for number in range(6)
+        for name, cpu in (("a", 1.0), ("b", 2.0))
+        for share, requests in ((1.0, 300), (5.0, 100))
+    ]
+    found = judged(made, ["a", "b"])
+    assert [standing.cpu_ms_per_row and standing.cpu_ms_per_row.value for standing in found.standings] == [2.0, 4.0]
+
+
+def test_rounds_in_which_something_is_not_known_are_left_out() -> None:
+    made = [
+        replace(each, cpu_ms_per_row=None) if (each.contestant, each.round) == ("b", 0) else each
+        for each in blocks({"a": 100.0, "b": 200.0}, rounds=8)
+    ]
+    assert verdict_of(judged(made, ["a", "b"]), "cpu_ms_per_row").winner == "b"
+    for each in range(1, 4):
+        made = [
+            replace(one, cpu_ms_per_row=None) if (one.contestant, one.round) == ("b", each) else one for one in made
+        ]
+    said = "nothing to compare; left out is b, of which this is known in 4 rounds alone"
+    assert verdict_of(judged(made, ["a", "b"]), "cpu_ms_per_row").sentence == said
+
+
+def paired(*ratios: float) -> list[Block]:
+    """Rounds of "a" and "b" in which a's throughput is so many times b's, while both vary by far more."""
+    speeds = [100.0, 500.0, 60.0, 900.0, 300.0, 40.0, 700.0, 80.0, 250.0]
+    return [
+        block(name, number, speeds[number] * (ratio if name == "a" else 1.0))
+        for number, ratio in enumerate(ratios)
+        for name in "abba"
+    ]
+
+
+def test_the_winner_is_who_is_better_round_by_round() -> None:
+    """In the slowest of nine rounds "a" is far better, which decides the medians; in the others "b" is, a little."""
+    found = judged(paired(0.9, 0.9, 0.9, 0.9, 0.9, 40.0, 0.9, 0.9, 0.9), ["a", "b"])
+    a, b = (standing.throughput for standing in found.standings)
+    assert a is not None
+    assert b is not None
+    assert a.value > b.value
+    assert verdict_of(found, "throughput").winner == "b"
+    assert verdict_of(found, "throughput").sentence.startswith("b has the highest throughput: 1.11 times a's")
+
+
+def test_who_wins_is_ahead_of_all_others() -> None:
+    for seed in range(20):
+        for judgement in judged(blocks({"a": 100.0, "b": 101.0, "c": 103.0}, seed=seed)).verdicts:
+            for ratio in judgement.ratios if judgement.winner else ():
+                low, high = ratio.ratio.low, ratio.ratio.high
+                assert low is not None
+                assert high is not None
+                assert low > 1 if MEASURES[judgement.measure].more_is_better else high < 1
+
+
+def test_a_difference_below_one_per_cent_is_written_with_its_digits() -> None:
+    made = [
+        block(name, number, 100.0 * speed)
+        for number in range(8)
+        for name, speed in (("a", 1.003), ("b", 1.0), ("b", 1.0), ("a", 1.003))
+    ]
+    said = verdict_of(judged(made, ["a", "b"]), "throughput").sentence
+    assert said == "a has the highest throughput: 1.003 times b's (1.003 to 1.003)"
+
+
+def test_rounds_that_follow_each_other_are_told_of_the_winner() -> None:
+    made = paired(2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8)
+    judgement = verdict_of(judged(made, ["a", "b"]), "throughput")
+    assert judgement.winner == "a"
+    assert judgement.ratios[0].correlated
+    said = "; round follows round in the ratio to b (0.66), so that the interval is too narrow"
+    assert judgement.sentence.endswith(said)
+    turns = verdict_of(judged(paired(2.0, 2.8, 2.0, 2.8, 2.0, 2.8, 2.0, 2.8, 2.0), ["a", "b"]), "throughput")
+    assert (turns.winner, turns.ratios[0].correlated) == ("a", False)
 
 
 def test_a_figure_is_the_median_of_rounds_whose_blocks_count_as_their_mean() -> None:

@@ -10,6 +10,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from quadriga_client.load.arrivals import (
     CHUNK,
+    LEAST_RATE,
     Arrivals,
     ClosedLoop,
     Constant,
@@ -17,6 +18,7 @@ from quadriga_client.load.arrivals import (
     Poisson,
     Trace,
     check,
+    due_times,
     read_trace,
     schedule,
 )
@@ -124,7 +126,8 @@ def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
     ("arrivals", "message"),
     [
         (ClosedLoop(0), "at least 1 caller; 0 came"),
-        (Poisson(0.0), "a rate above 0 requests per second; 0 came"),
+        (Poisson(0.0), "a rate of at least 0.001 requests per second; 0 came"),
+        (Poisson(9e-4), "a rate of at least 0.001 requests per second; 0.0009 came"),
         (Poisson(math.inf), "inf came"),
         (Poisson(math.nan), "nan came"),
         (Constant(-3.0), "-3 came"),
@@ -141,3 +144,17 @@ def test_no_load_can_be_made_of_these(arrivals: Arrivals, message: str) -> None:
 @pytest.mark.parametrize("arrivals", [ClosedLoop(1), Poisson(0.1), Constant(1e5), TRACE])
 def test_of_these_it_can(arrivals: Arrivals) -> None:
     check(arrivals)
+
+
+@pytest.mark.parametrize("arrivals", [Poisson(3000.0, 5), Constant(3000.0), Trace((0, 1, SECOND), Path("day.txt"))])
+def test_what_is_due_before_a_time_is_the_begin_of_the_schedule(arrivals: OpenLoop) -> None:
+    found = due_times(arrivals, SECOND).tolist()
+    assert found == list(itertools.takewhile(lambda due: due < SECOND, schedule(arrivals)))
+    assert len(due_times(arrivals, 0)) == 0
+
+
+@pytest.mark.parametrize("arrivals", [Poisson(LEAST_RATE), Constant(LEAST_RATE)])
+def test_the_least_rate_has_times(arrivals: OpenLoop) -> None:
+    times = first(arrivals, 2 * CHUNK)
+    assert (np.diff(times) >= 0).all()
+    assert times[-1] == pytest.approx(2 * CHUNK / LEAST_RATE * SECOND, rel=0.1)

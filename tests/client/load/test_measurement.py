@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from simulated_source import MS, SECOND, SimulatedClock, SimulatedRun, SimulatedServer, SimulatedSource, always
+from simulated_source import MS, SECOND, START, SimulatedClock, SimulatedRun, SimulatedServer, SimulatedSource, always
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.measurement import Interrupted, MeasurementSettings, measure
+from quadriga_client.load.measurement import Failed, Interrupted, MeasurementSettings, measure
 from quadriga_client.load.report import Row, Window
 from quadriga_client.load.server_reading import ServerReading, Sums
 
@@ -28,20 +28,20 @@ def flags(row: Row) -> list[bool]:
 
 def test_a_steady_closed_loop() -> None:
     row = measured(SimulatedServer(always(2 * MS), workers=2), ClosedLoop(4))
-    assert (row.mode, row.arrivals, row.level, row.seconds) == ("closed", "closed", 4.0, 3.0)
-    assert (row.stable, row.saturated, row.errors, row.notes) == (True, False, {}, ())
+    assert (row.mode, row.arrivals, row.level, row.seconds) == ("closed", "closed", 4.0, 5.0)
+    assert (row.stable, row.saturated, row.keeps_up, row.errors, row.notes) == (True, False, None, {}, ())
     assert row.throughput.value == pytest.approx(1000, rel=0.01)
     assert row.rows_per_second == 2 * row.throughput.value
     assert row.requests == row.latency.count == row.service.count
     assert row.latency.percentile_ms(50.0) == pytest.approx(4.0, rel=0.001)
     assert row.lag_p99_ms == 0.0
-    assert flags(row) == [True] * 3
+    assert flags(row) == [False] * 3 + [True] * 5
 
 
 def test_a_steady_open_loop() -> None:
     row = measured(SimulatedServer(), Constant(500.0))
     assert (row.mode, row.arrivals, row.level) == ("open", "constant", 500.0)
-    assert (row.stable, row.saturated, row.notes) == (True, False, ())
+    assert (row.stable, row.saturated, row.keeps_up, row.notes) == (True, False, True, ())
     assert row.throughput.value == pytest.approx(500, rel=0.01)
     assert row.latency.max_ms == 1.0
     assert row.latency.percentiles[0].ms.low == row.latency.percentiles[0].ms.high == 1.0
@@ -65,32 +65,59 @@ def test_the_warm_up_is_left_out() -> None:
     assert row.latency.max_ms <= 1.0 + 0.1
     assert row.windows[0].p99_ms is not None
     assert row.windows[0].p99_ms > 9.0
-    assert flags(row) == [False] * (len(row.windows) - 3) + [True] * 3
-    assert row.requests == pytest.approx(3000, rel=0.01)
+    assert flags(row) == [False] * (len(row.windows) - 5) + [True] * 5
+    assert row.requests == pytest.approx(5000, rel=0.01)
 
 
 def test_a_server_that_becomes_slower_and_slower_is_unstable() -> None:
-    row = measured(SimulatedServer(lambda since: round(MS * 1.2 ** (since / SECOND))), ClosedLoop(1))
+    row = measured(SimulatedServer(lambda since: round(MS * 1.1 ** (since / SECOND))), ClosedLoop(1))
     assert not row.stable
-    assert flags(row) == [False] * 17 + [True] * 3
-    assert row.seconds >= 3.0
+    assert flags(row) == [False] * 20 + [True] * 5
     assert row.notes == (
-        "not stable: in 20 windows throughput and p99 did not settle within 10%; the figures are of the last 3",
+        "not stable: throughput or p99 of the 5 measured windows is further apart than 10%; throughput and p99 had not "
+        "settled within 10% in 20 windows of warm-up",
     )
 
 
 def test_a_server_that_goes_to_and_fro_is_unstable() -> None:
     row = measured(SimulatedServer(lambda since: MS * (1 + since // SECOND % 2), workers=5), ClosedLoop(5))
-    assert (row.stable, len(row.windows)) == (False, 20)
+    assert (row.stable, len(row.windows)) == (False, 25)
+
+
+def test_a_warm_up_that_never_settled_is_told_though_the_measured_windows_are_steady() -> None:
+    settings = MeasurementSettings(most_windows=3)
+    row = measured(SimulatedServer(lambda since: MS * (2 if since < 2 * SECOND else 1)), ClosedLoop(1), settings)
+    assert (row.stable, flags(row)) == (True, [False] * 3 + [True] * 5)
+    assert row.notes == ("throughput and p99 had not settled within 10% in 3 windows of warm-up",)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_pause_after_windows_that_agreed_is_in_the_row(number: int) -> None:
+    """A garbage collection every eight seconds, say: three quiet windows are not what the server is like."""
+    pause = 3 * SECOND + number * SECOND + 100 * MS
+    server = SimulatedServer(stalls=((pause, pause + 400 * MS),))
+    row = measured(server, Constant(500.0))
+    assert flags(row) == [False] * 3 + [True] * 5
+    assert row.latency.max_ms == pytest.approx(401.0, abs=2.0)
+    assert row.latency.percentile_ms(99.0) > 200.0
+    assert not row.stable
+    assert row.notes == ("not stable: throughput or p99 of the 5 measured windows is further apart than 10%",)
+
+
+def test_as_many_windows_are_measured_as_were_asked_for() -> None:
+    row = measured(SimulatedServer(), Constant(500.0), MeasurementSettings(measured_windows=1))
+    assert (row.stable, flags(row), row.seconds) == (True, [False] * 3 + [True], 1.0)
+    row = measured(SimulatedServer(), Constant(500.0), MeasurementSettings(measured_windows=9))
+    assert flags(row) == [False] * 3 + [True] * 9
 
 
 def test_windows_of_a_slow_server_lengthen() -> None:
     row = measured(SimulatedServer(always(300 * MS)), ClosedLoop(1))
     assert row.stable
     assert {window.seconds for window in row.windows} == {15.0, 16.0}
-    assert row.requests >= 150
+    assert row.requests >= 250
     assert row.latency.percentiles[0].ms.low == 300.0
-    assert row.latency.percentiles[-1].ms.low is None  # p99.9 of 150
+    assert row.latency.percentiles[-1].ms.low is None  # p99.9 of 250
 
 
 STALLS = tuple((number * SECOND + SECOND // 2, number * SECOND + SECOND // 2 + 30 * MS) for number in range(30))
@@ -114,26 +141,58 @@ def test_a_stall_is_in_the_open_loop_and_hidden_from_the_callers_who_wait_for_it
 
 def test_requests_that_a_stall_keeps_past_the_end_are_in_the_row() -> None:
     """The last thing that the measured time sees; their ends are not in it."""
-    server = SimulatedServer(stalls=((2 * SECOND + 900 * MS, 5 * SECOND),))
-    row = measured(server, Constant(500.0), MeasurementSettings(most_windows=3))
-    assert row.requests == row.latency.count == 1500
+    server = SimulatedServer(stalls=((7 * SECOND + 900 * MS, 10 * SECOND),))
+    row = measured(server, Constant(500.0))
+    assert (row.seconds, row.requests) == (5.0, 2500)
+    assert row.latency.count == row.requests
     assert row.latency.max_ms == pytest.approx(2101.0, abs=2.0)
     assert row.latency.percentile_ms(99.0) > 2000.0
-    assert row.throughput.value == pytest.approx(1450 / 3, rel=0.01)
+    assert row.throughput.value == pytest.approx(2450 / 5, rel=0.01)
+    assert not row.stable
 
 
-def test_a_server_that_cannot_keep_up_is_not_a_saturated_generator() -> None:
-    row = measured(SimulatedServer(), Constant(2000.0))
-    assert (row.stable, row.saturated, row.lag_p99_ms) == (False, False, 0.0)
+@pytest.mark.parametrize("arrivals", [Constant(500.0), Poisson(500.0), ClosedLoop(4)])
+def test_load_is_kept_on_until_what_was_due_has_ended(arrivals: Arrivals) -> None:
+    """A stall over the end of the measured time."""
+    source = SimulatedSource(SimulatedServer(stalls=((7 * SECOND + 900 * MS, 9 * SECOND),)))
+    row = measured(source, arrivals, MeasurementSettings(tolerance=1.0))
+    assert row.latency.count == row.requests
+    assert row.latency.max_ms == pytest.approx(1100.0, rel=0.06)
+    assert row.seconds == 5.0
+    (run,) = source.runs
+    assert 9 * SECOND < run.finished_at - run.started_ns < 10 * SECOND
+
+
+def test_load_is_kept_on_no_longer_than_the_measured_windows_took() -> None:
+    source = SimulatedSource(SimulatedServer(stalls=((7 * SECOND + 900 * MS, 20 * SECOND),)))
+    row = measured(source, Constant(500.0))
+    assert source.runs[0].finished_at - source.runs[0].started_ns == 13 * SECOND
+    assert row.requests == row.latency.count == 2500
+    assert row.latency.max_ms == pytest.approx(12_101.0, abs=2.0)
+
+
+@pytest.mark.parametrize("rate", [1060.0, 2000.0])
+def test_a_server_that_cannot_keep_up_is_not_a_saturated_generator(rate: float) -> None:
+    row = measured(SimulatedServer(), Constant(rate), MeasurementSettings(most_windows=3))
+    assert (row.stable, row.saturated, row.keeps_up, row.lag_p99_ms) == (False, False, False, 0.0)
     assert row.throughput.value == pytest.approx(1000, rel=0.01)
-    assert row.latency.percentile_ms(99.0) > 1000.0
+    assert row.latency.percentile_ms(99.0) > 400.0
+    assert f"{5 * rate:.0f} requests were due in the measured time and 5000 were answered in it" in row.notes[0]
+
+
+def test_requests_that_time_out_are_no_sign_of_keeping_up() -> None:
+    """The queue ends at the timeout, and does not grow any more."""
+    row = measured(SimulatedSource(SimulatedServer(), timeout=100 * MS), Constant(2000.0))
+    assert row.errors.keys() == {"DEADLINE_EXCEEDED"}
+    assert row.keeps_up is False
 
 
 def test_an_open_loop_whose_generator_is_too_slow_is_saturated() -> None:
     source = SimulatedSource(SimulatedServer(always(MS // 10)), gap=MS)
     row = measured(source, Constant(1500.0), MeasurementSettings(most_windows=4))
     assert row.saturated
-    assert row.notes[0].startswith("generator saturated: it began 3000 requests of the 4500 that were due;")
+    assert row.keeps_up is None
+    assert row.notes[0].startswith("generator saturated: it began 5000 requests of the 7500 that were due;")
 
 
 def test_a_generator_that_is_late_is_saturated() -> None:
@@ -158,6 +217,22 @@ def test_wake_ups_next_to_short_latencies_are_no_alarm_but_told() -> None:
     assert row.latency.percentile_ms(99.0) == pytest.approx(0.15, rel=0.001)
     assert not row.saturated
     assert row.notes == ("up to 0.05 ms of these latencies are the generator's wake-ups (under 0.1 ms)",)
+
+
+@pytest.mark.parametrize("arrivals", [ClosedLoop(4), Constant(500.0)])
+def test_a_generator_that_waits_for_a_cpu_is_saturated(arrivals: Arrivals) -> None:
+    source = SimulatedSource(SimulatedServer(always(2 * MS), workers=2), busy=(0.1, 0.6))
+    row = measured(source, arrivals)
+    assert (row.saturated, row.stable, row.lag_p99_ms) == (True, True, 0.0)
+    assert "waited for a CPU 60% of the time" in row.notes[0]
+
+
+def test_a_generator_that_spins_is_saturated_in_a_closed_loop_alone() -> None:
+    busy = SimulatedSource(SimulatedServer(always(2 * MS), workers=2), busy=(0.97, 0.01))
+    assert not measured(busy, Constant(500.0)).saturated
+    row = measured(busy, ClosedLoop(4))
+    assert row.saturated
+    assert row.notes[0].startswith("generator saturated: process 4711 of it was running 97% of the time")
 
 
 def test_a_server_that_only_fails() -> None:
@@ -185,8 +260,8 @@ def test_a_server_that_never_answers() -> None:
 
 
 def test_requests_that_are_given_up_are_errors() -> None:
-    source = SimulatedSource(SimulatedServer(stalls=((SECOND, 3 * SECOND),)), timeout=SECOND)
-    row = measured(source, Constant(500.0), MeasurementSettings(most_windows=3))
+    source = SimulatedSource(SimulatedServer(stalls=((4 * SECOND, 6 * SECOND),)), timeout=SECOND)
+    row = measured(source, Constant(500.0))
     assert row.errors["DEADLINE_EXCEEDED"] >= 500
     assert row.latency.count + row.errors["DEADLINE_EXCEEDED"] == row.requests
     failed = f"{row.errors['DEADLINE_EXCEEDED']} of {row.requests} requests failed: DEADLINE_EXCEEDED"
@@ -199,7 +274,7 @@ def test_a_trace_that_is_over_begins_anew() -> None:
     row = measured(SimulatedServer(), Trace(offsets, Path("trace.txt")))
     assert (row.arrivals, row.mode, row.stable, row.saturated) == ("trace", "open", True, False)
     assert row.level == pytest.approx(100.1, rel=0.001)
-    assert row.requests == pytest.approx(302, abs=3)
+    assert row.requests == pytest.approx(504, abs=3)
     late = measured(SimulatedSource(SimulatedServer(), gap=20 * MS), Trace(offsets, Path("trace.txt")))
     assert late.saturated
 
@@ -209,7 +284,7 @@ def test_windows_are_told_as_they_fill() -> None:
     source = SimulatedSource(SimulatedServer())
     row = measure(source, ClosedLoop(1), SETTINGS, rows_per_request=1, on_window=told.append, clock=source.clock)
     assert [(each.throughput, each.p99_ms) for each in told] == [(each.throughput, each.p99_ms) for each in row.windows]
-    assert {each.measured for each in told} == {False}
+    assert [each.measured for each in told] == flags(row)
 
 
 def test_another_seed_gives_other_intervals_of_the_same_figures() -> None:
@@ -254,19 +329,21 @@ class CountingProbe:
 
 @pytest.mark.parametrize("takes", [0, 50 * MS, 1500 * MS])
 def test_the_servers_side_is_that_of_the_measured_time(takes: int) -> None:
-    source = SimulatedSource(SimulatedServer(lambda since: MS if since > 4 * SECOND else 2 * MS))
+    source = SimulatedSource(SimulatedServer())
     probe = CountingProbe(source.clock, per_second=1000, takes=takes)
     row = measure(source, ClosedLoop(1), SETTINGS, rows_per_request=1, probe=probe, clock=source.clock)
     assert row.stable
     assert all(window.seconds == 1.0 for window in row.windows)  # however long the reading takes
-    assert len(probe.reads) == len(row.windows) + 1
+    begin, end = probe.reads  # and none between them, which would be in the latencies
+    assert begin >= START + 3 * SECOND
+    assert end - begin == pytest.approx(5 * SECOND, abs=takes)
     assert row.server is not None
-    assert row.server.requests == round((probe.reads[-1] - probe.reads[flags(row).index(True)]) / MS)
-    assert row.server.only_ours is (row.windows[-3].throughput == pytest.approx(1000, rel=0.01))
+    assert row.server.requests == round((end - begin) / MS)
+    assert row.server.only_ours
     assert row.server.compute_ms == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("fails_at", [0, 2])
+@pytest.mark.parametrize("fails_at", [0, 1])
 def test_a_server_that_stops_telling_leaves_a_note(fails_at: int) -> None:
     source = SimulatedSource(SimulatedServer())
     probe = CountingProbe(source.clock, per_second=1000, fails_at=fails_at)
@@ -296,7 +373,27 @@ def test_an_interrupt_leaves_the_windows_so_far() -> None:
     assert flags(row) == [False] * 3 + [True] * 3
     assert row.seconds == pytest.approx(2.5)
     assert row.latency.count == row.requests > 500
-    assert row.notes == ("interrupted before throughput and p99 had settled within 10%; the figures are of the last 3",)
+    assert row.notes == (
+        "ended early, before throughput and p99 had settled within 10%; the figures are of the last 3 windows",
+    )
+
+
+def test_an_interrupt_among_the_measured_windows_leaves_all_of_them() -> None:
+    row, finished = interrupted(SimulatedServer(), 5 * SECOND + SECOND // 2)
+    assert row is not None
+    assert (row.stable, finished, row.seconds) == (False, 1, 2.5)
+    assert flags(row) == [False] * 3 + [True] * 3
+    assert row.notes == ("ended early, in window 3 of those that were to be measured; the figures are of these",)
+
+
+def test_an_interrupted_row_has_the_servers_side_of_its_windows() -> None:
+    source = SimulatedSource(SimulatedServer(), interrupts=[5 * SECOND + SECOND // 2])
+    probe = CountingProbe(source.clock, per_second=1000)
+    with pytest.raises(Interrupted) as caught:
+        measure(source, ClosedLoop(1), SETTINGS, rows_per_request=1, probe=probe, clock=source.clock)
+    assert caught.value.row is not None
+    assert caught.value.row.server is not None
+    assert caught.value.row.server.requests == 2500
 
 
 def test_an_interrupt_in_the_first_window_leaves_a_part_of_it() -> None:
@@ -319,12 +416,37 @@ def test_a_second_interrupt_does_not_wait_for_what_is_under_way() -> None:
 
 
 def test_an_interrupt_after_the_last_window_keeps_its_verdict() -> None:
-    row, finished = interrupted(SimulatedServer(always(7 * MS)), 3 * SECOND + 1)
+    row, finished = interrupted(SimulatedServer(always(7 * MS)), 8 * SECOND + 1, 8 * SECOND + 2)
     assert row is not None
     assert finished == 1
     assert row.stable
-    assert row.seconds == 3.0
+    assert row.seconds == 5.0
     assert row.notes == ("interrupted while requests were under way: they are not in these figures",)
+
+
+@pytest.mark.parametrize(
+    ("at", "measured_windows", "seconds"), [(5.4, 3, 2.4), (2.4, 3, 2.4), (0.4, 1, 0.4), (8.01, 5, 5)]
+)
+def test_a_server_that_goes_away_leaves_the_windows_so_far(at: float, measured_windows: int, seconds: float) -> None:
+    source = SimulatedSource(SimulatedServer(always(10 * MS), workers=4), fails_at=round(at * SECOND))
+    with pytest.raises(Failed, match="the server went away") as caught:
+        measured(source, ClosedLoop(4))
+    row = caught.value.row
+    assert row is not None
+    assert flags(row).count(True) == measured_windows
+    assert row.seconds == pytest.approx(seconds, abs=0.02)
+    assert row.throughput.value == pytest.approx(400, rel=0.05)
+    complete = at > 8
+    assert (row.stable, row.errors) == (complete, {} if complete else {"UNAVAILABLE": 4})
+    assert row.server is None
+    assert source.runs[0].finished == 1
+
+
+def test_a_server_that_goes_away_before_it_answers_leaves_nothing() -> None:
+    source = SimulatedSource(SimulatedServer(always(500 * MS)), fails_at=SECOND // 4)
+    with pytest.raises(Failed) as caught:
+        measured(source, ClosedLoop(1))
+    assert caught.value.row is None
 
 
 def test_an_interrupt_before_the_load_begins_leaves_nothing() -> None:
@@ -345,6 +467,7 @@ def test_an_interrupt_before_the_load_begins_leaves_nothing() -> None:
         (lambda: MeasurementSettings(lag_share=float("nan")), "lag_share is nan; it must be a number above 0"),
         (lambda: MeasurementSettings(agreeing_windows=1), "agreeing_windows is 1; it takes at least 2 to agree"),
         (lambda: MeasurementSettings(most_windows=2), "most_windows is 2; 3 windows are to agree"),
+        (lambda: MeasurementSettings(measured_windows=0), "measured_windows is 0; it takes at least 1 to measure"),
     ],
 )
 def test_settings_out_of_range_are_refused(make: Callable[[], MeasurementSettings], message: str) -> None:

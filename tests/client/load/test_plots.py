@@ -1,11 +1,13 @@
 """Plots as SVG: what is drawn, that they stand beside each other in a page, and how labels keep apart."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from load_reports import NASTY_NAMES, distribution
 
+from quadriga_client.load.errors import LoadError
 from quadriga_client.load.formats.canvas import Axis, colours, moved_apart, shortened, stretched
 from quadriga_client.load.formats.figures import curve
 from quadriga_client.load.formats.plots import (
@@ -147,6 +149,12 @@ def test_percentile_curve_ends_where_one_request_is_left() -> None:
     assert found[99.0] == pytest.approx(durations.percentile_ms(99.0), rel=0.05)
     assert points[-1].y <= durations.max_ms
     assert [point.y for point in points] == sorted(point.y for point in points)
+
+
+@pytest.mark.parametrize("histogram", ["", "no base64", "HISTFAAAA"])
+def test_a_damaged_histogram_is_told_in_a_line(histogram: str) -> None:
+    with pytest.raises(LoadError, match="a histogram is damaged"):
+        curve(replace(distribution(), histogram=histogram))
 
 
 def test_percentile_curve_of_one_request_is_a_point() -> None:

@@ -30,6 +30,7 @@ def test_every_level_has_a_line_with_its_figures() -> None:
         assert float(line["service_p50_ms"]) == each.service.percentile_ms(50.0)
         assert line["saturated"] == str(each.saturated).lower()
         assert line["stable"] == str(each.stable).lower()
+        assert line["keeps_up"] == ("" if each.keeps_up is None else str(each.keeps_up).lower())
         assert each.server is not None
         assert float(line["server_queue_ms"]) == each.server.queue_ms
         assert line["server_only_ours"] == "true"

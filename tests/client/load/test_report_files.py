@@ -66,6 +66,27 @@ def test_folder_that_allows_no_files_is_refused(tmp_path: Path, monkeypatch: pyt
         check_path(tmp_path / "load.json")
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    for name in (f"{'n' * 250}.json", f"{'n' * 300}.json", f"{'n' * 300}/load.json"):
+        with pytest.raises(LoadError, match="cannot be written: File name too long; name another"):
+            check_path(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def touch(self: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(LoadError, match=r"load.json cannot be written: Read-only file system"):
+        check_path(tmp_path / "load.json")
+
+
+def test_looking_leaves_nothing(tmp_path: Path) -> None:
+    check_path(tmp_path / "load.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "load.json"
     write(report(error="old"), path)

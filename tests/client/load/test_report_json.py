@@ -9,7 +9,7 @@ import pytest
 from load_reports import NASTY_NAMES, full_report, report, request, row, silent_row
 
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.formats.json import decode, encode, encoded_schema, read, schema
+from quadriga_client.load.formats.json import decode, encode, encoded_schema, read
 from quadriga_client.load.report import Report
 
 SCHEMA_FILE = Path(__file__).parents[3] / "client/quadriga_client/load/formats/report.schema.json"
@@ -39,12 +39,12 @@ def test_equal_reports_are_equal_files_in_the_order_of_the_fields() -> None:
 
 @pytest.mark.parametrize("measured", REPORTS)
 def test_report_is_valid_by_its_schema(measured: Report) -> None:
-    jsonschema.Draft202012Validator(schema()).validate(json.loads(encode(measured)))
+    jsonschema.Draft202012Validator(json.loads(encoded_schema())).validate(json.loads(encode(measured)))
 
 
 def test_schema_refuses_what_is_no_report() -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    validator.check_schema(schema())
+    validator = jsonschema.Draft202012Validator(json.loads(encoded_schema()))
+    validator.check_schema(json.loads(encoded_schema()))
     assert not validator.is_valid(json.loads(changed(rows="none")))
     assert not validator.is_valid(json.loads(changed(schema="quadriga.load/2")))
 
@@ -63,7 +63,7 @@ def test_fields_of_a_later_version_are_passed_over() -> None:
     ("document", "said"),
     [
         (changed(schema="quadriga.load/7"), "'quadriga.load/7'.*'quadriga.load/1'.*another version"),
-        (changed(rows=[{"mode": "closed"}]), r"no load test's report.*`\$.rows\[0\]`"),
+        (changed(rows=[{"mode": "closed"}]), r"not a load test's report.*`\$.rows\[0\]`"),
         (changed(connections="four"), r"`int`, got `str`.*`\$.connections`"),
         (b'{"schema": 1}', r"`\$.schema`"),
         (b'{"tool": "other"}', "`schema`"),
@@ -83,7 +83,7 @@ def test_file_is_named_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"missing.json cannot be read: No such file"):
         read(tmp_path / "missing.json")
     (tmp_path / "foreign.json").write_text("{}")
-    with pytest.raises(LoadError, match=r"foreign.json is no load test's report"):
+    with pytest.raises(LoadError, match=r"foreign.json is not a load test's report"):
         read(tmp_path / "foreign.json")
     (tmp_path / "whole.json").write_bytes(encode(full_report()))
     assert read(tmp_path / "whole.json") == full_report()

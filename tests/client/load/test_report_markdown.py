@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from load_reports import NASTY_NAMES, full_report, report, request, row, server_side, silent_row
 
 from quadriga_client.load.formats.markdown import markdown
-from quadriga_client.load.report import Interval, Slo
+from quadriga_client.load.report import Interval, Mlperf, Slo
 
 
 def table_line(text: str, name: str) -> list[str]:
@@ -53,7 +54,7 @@ def test_unstable_rows_are_marked_and_never_hailed_before_stable_ones() -> None:
     wild = row(16, throughput=5000.0, stable=False)
     text = markdown(report([row(8, throughput=1000.0), wild]))
     assert table_line(text, "16 callers")[1] == "**unstable**"
-    assert "Not settled: 16 callers." in text
+    assert "Not steady: 16 callers." in text
     assert "Highest throughput: **1,000/s**" in text
     assert ", unstable)" in markdown(report([wild]))
 
@@ -73,7 +74,7 @@ def test_a_single_row_without_errors_or_server() -> None:
     text = markdown(report([plain]))
     assert table_line(text, "1 caller")[1] == "stable"
     assert "None of 2,436 requests failed." in text
-    assert "The server was not asked for its side, or does not tell it." in text
+    assert "The server was not asked for its side, or tells nothing." in text
     assert "ceiling was not measured" in text
     assert table_line(text, "1 caller")[2] == "812 (788–836)"  # noqa: RUF001
 
@@ -95,6 +96,44 @@ def test_other_callers_are_named() -> None:
     assert "> Not of these requests alone: 8 callers." in text
     assert "- 8 callers: a worker was replaced meanwhile" in text
     assert "| 8 callers | 2,000 | 1.25 | 0.300 | 2.50 | 0.200 | – | 1.10 | 3.40 | 512 |" in text  # noqa: RUF001
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"settings": {"server_side": "not asked"}}, "The server was not asked for its side."),
+        ({"settings": {"server_side": "asked"}}, "The server does not tell its side."),
+        ({"settings": {"server_side": "asked"}, "interrupted": True}, "ended before the server had told its side"),
+        ({"settings": {"server_side": "asked"}, "error": "it went away"}, "ended before the server had told its side"),
+    ],
+)
+def test_why_there_is_nothing_of_the_servers_side(changes: dict[str, Any], says: str) -> None:
+    assert says in markdown(report([row(server=None)], **changes))
+
+
+def test_a_rate_that_the_server_does_not_keep_up_with_is_named_and_not_hailed() -> None:
+    late = row(2000, "open", throughput=1900.0, keeps_up=False, stable=False)
+    text = markdown(report([row(1000, "open", throughput=990.0, keeps_up=True), late]))
+    assert table_line(text, "2,000/s Poisson")[1] == "**falls behind**"
+    assert "> The server does not keep up at 2,000/s Poisson: latencies grow as long as such a load lasts." in text
+    assert "**990/s** (at 1,000/s Poisson" in text
+
+
+def test_a_report_of_mlperf_alone_tells_of_its_load_generator_and_of_what_is_wrong() -> None:
+    run = Mlperf(
+        scenario="Offline",
+        valid=False,
+        reasons=(),
+        summary={"Samples per second": "98.2"},
+        notes=("a run of 3 s is for a rehearsal",),
+        errors={"UNAVAILABLE": 1234},
+    )
+    text = markdown(report(mlperf=(run,)))
+    assert "MLPerf's own load generator made it, in a process of its own, with 4 connections." in text
+    assert "generator process" not in text
+    assert "ceiling" not in text
+    assert "- a run of 3 s is for a rehearsal" in text
+    assert "> Requests that failed: UNAVAILABLE 1,234." in text
 
 
 def test_a_search_says_what_limited_it() -> None:

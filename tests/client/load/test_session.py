@@ -142,6 +142,17 @@ def test_what_ends_a_test_early_leaves_the_rows_until_then(run: Callable[..., Re
     assert fleet.closed
 
 
+def test_a_server_that_goes_away_leaves_what_was_seen_of_its_level(run: Callable[..., Report], fleet: Any) -> None:
+    fleet.source.fails_at = 5 * SECOND
+    told = Told()
+    report = run(told, plan=Levels((ClosedLoop(1), ClosedLoop(2))))
+    assert (report.error, report.interrupted) == ("the server went away", False)
+    assert [(row.level, row.stable) for row in report.rows] == [(1, False)]
+    assert report.rows[0].latency.count > 1000
+    assert told.rows == []  # the level is not over
+    assert fleet.closed
+
+
 def test_ctrl_c_leaves_the_rows_until_then_and_what_was_seen_of_the_next(
     run: Callable[..., Report], fleet: Any
 ) -> None:
@@ -255,6 +266,8 @@ def test_levels_that_no_load_can_be_made_of_are_refused() -> None:
     for arrivals in ((), (ClosedLoop(0),), (ClosedLoop(1), Poisson(0.0))):
         with pytest.raises(LoadError):
             Levels(arrivals)
+    with pytest.raises(LoadError, match=r"at least 0\.001 requests per second"):
+        Search(parse_objective("p99<1s"), first=1e-5)
 
 
 def test_secrets_are_not_shown() -> None:

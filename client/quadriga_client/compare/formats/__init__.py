@@ -2,7 +2,7 @@
 
     sections.py   the report before it is HTML or Markdown
     figures.py    its plots
-    json.py       the report for programs, and back
+    json.py       the report for programs, and back; comparison.schema.json describes it
     csv.py        a line per block
 
 Pages, Markdown and plots are those of `quadriga_client.load.formats`.
@@ -14,9 +14,13 @@ from typing import Final
 
 from quadriga_client.compare.comparison import Comparison
 from quadriga_client.compare.errors import CompareError
+from quadriga_client.compare.formats import json
+from quadriga_client.report_files import write_whole
 
+#: What is read back.
+REPORT: Final = "comparison.json"
 #: All that is written; the suffix says how.
-NAMES: Final = ("comparison.json", "comparison.md", "comparison.html", "comparison.csv")
+NAMES: Final = (REPORT, "comparison.csv", "comparison.md", "comparison.html")
 
 
 def prepare(folder: Path) -> None:
@@ -34,30 +38,28 @@ def prepare(folder: Path) -> None:
 
 
 def write(report: Comparison, folder: Path) -> None:
-    """Writes the report in every format, each file whole or not at all.
+    """Writes the report in every format, each file whole or not at all; first the one that all others can be made of.
 
     Raises:
         CompareError: A file cannot be written.
     """
+    _put(folder / REPORT, json.encode(report))
     # Plots take a second to import, which nothing else should wait for.
-    from quadriga_client.compare.formats import csv, figures, json, sections
+    from quadriga_client.compare.formats import csv, figures, sections
     from quadriga_client.load.formats.markdown import document_markdown
 
     title, lead, body = sections.title(report), sections.lead(report), sections.sections(report)
-    contents = (
-        json.encode(report),
-        document_markdown(title, body, lead=lead).encode(),
-        figures.html(report, title, lead, body).encode(),
-        csv.blocks_csv(report).encode(),
+    texts = (
+        csv.blocks_csv(report),
+        document_markdown(title, body, lead=lead),
+        figures.html(report, title, lead, body),
     )
-    for name, content in zip(NAMES, contents, strict=True):
-        path = folder / name
-        unfinished = folder / f".{name}.{os.getpid()}.tmp"
-        try:
-            try:
-                unfinished.write_bytes(content)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-        except OSError as error:
-            raise CompareError(f"the report cannot be written to {path}: {error.strerror or error}") from None
+    for name, text in zip(NAMES[1:], texts, strict=True):
+        _put(folder / name, text.encode(errors="replace"))
+
+
+def _put(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise CompareError(f"the report cannot be written to {path}: {error.strerror or error}") from None

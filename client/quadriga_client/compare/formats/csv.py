@@ -24,6 +24,7 @@ def blocks_csv(report: Comparison) -> str:
             "saturated",
             "errors",
             "cpu_ms_per_row",
+            "cpu_requests",
             "memory_bytes",
         )
     )
@@ -43,6 +44,7 @@ def blocks_csv(report: Comparison) -> str:
                     str(block.saturated).lower(),
                     " ".join(f"{code}:{count}" for code, count in block.errors.items()),
                     block.cpu_ms_per_row,
+                    block.cpu_requests,
                     block.memory_bytes,
                 )
             )

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from quadriga_client.compare.comparison import Comparison, Level
-from quadriga_client.compare.formats.json import encode
+from quadriga_client.compare.comparison import Comparison
+from quadriga_client.compare.formats import json
 from quadriga_client.compare.formats.sections import level_title
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.standings import Level
 from quadriga_client.compare.verdict import is_saturated
 from quadriga_client.load.formats.canvas import Axis
 from quadriga_client.load.formats.document import Picture, Section
@@ -24,7 +25,7 @@ def html(report: Comparison, title: str, lead: str, sections: Sequence[Section])
         shown,
         lead=lead,
         footer=f"Made by quadriga {report.quadriga}. The element “report” of this page holds the whole report as JSON.",
-        data={"report": encode(report)},
+        data={"report": json.encode(report)},
     )
 
 

@@ -3,25 +3,22 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from quadriga_client.compare.comparison import (
-    Agreement,
-    Change,
-    Changes,
-    Comparison,
-    Contender,
-    Level,
-    Standing,
-    Verdict,
-)
+from quadriga_client.compare.change import Change, Changes
+from quadriga_client.compare.comparison import Comparison, Contender
+from quadriga_client.compare.factors import ratio_digits
+from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.measures import MEASURES
+from quadriga_client.compare.names import callers
+from quadriga_client.compare.standings import Level, Measure, Standing, Verdict
 from quadriga_client.compare.verdict import is_saturated
-from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table
-from quadriga_client.load.formats.wording import bounds, estimate, number
+from quadriga_client.load.formats.wording import estimate, number
+from quadriga_client.load.report import Interval
 
 UNKNOWN: Final = "unknown"
-_MB: Final = 1e6
-_KB: Final = 1e3
+#: 10^6 and 10^3 bytes.
+MB: Final = 1e6
+KB: Final = 1e3
 
 
 def title(report: Comparison) -> str:
@@ -38,7 +35,33 @@ def lead(report: Comparison) -> str:
 
 def level_title(level: Level) -> str:
     """The title of a level's section, by which plots find it."""
-    return "1 caller" if level.concurrency == 1 else f"{level.concurrency} callers"
+    return callers(level.concurrency)
+
+
+def absence(standing: Standing, measure: Measure) -> str | None:
+    """What stands in place of a figure that is not known, and why; None where it is known."""
+    if getattr(standing, measure) is not None:
+        return None
+    return "too few requests" if measure == "p99_ms" and standing.p50_ms is not None else UNKNOWN
+
+
+def factor(ratio: Interval) -> str:
+    """A ratio with its interval, as far as it has one."""
+    if ratio.low is None or ratio.high is None:
+        return ratio_digits(ratio.value)[0]
+    value, low, high = ratio_digits(ratio.value, ratio.low, ratio.high)
+    return f"{value} ({low} to {high})"
+
+
+def caution(report: Comparison) -> str:
+    """What many verdicts together mean; empty where there are not many."""
+    count = sum(bool(verdict.ratios) for level in report.levels for verdict in level.verdicts)
+    if count < 2:
+        return ""
+    return (
+        f"each of the {count} verdicts stands for itself at 95 %: the intervals are not corrected for multiple"
+        " comparisons, and of twenty verdicts over equals, one may name a winner"
+    )
 
 
 def sections(report: Comparison) -> list[Section]:
@@ -88,14 +111,16 @@ def _standing(standing: Standing, verdicts: Sequence[Verdict]) -> list[Cell]:
     muted = is_saturated(standing)
     return [
         Cell(standing.contestant),
-        *(
-            estimate(getattr(standing, measure), muted=muted and kind.of_the_client)
-            for measure, kind in MEASURES.items()
-        ),
+        *(_figure(standing, measure, muted=muted and kind.of_the_client) for measure, kind in MEASURES.items()),
         Cell(f"{sum(standing.errors.values()):,}", " ".join(standing.errors), number=True),
         Cell(f"{standing.saturated_blocks} of {standing.blocks}", number=True),
         Cell(", ".join(won), tone="good" if won else "plain"),
     ]
+
+
+def _figure(standing: Standing, measure: Measure, *, muted: bool) -> Cell:
+    absent = absence(standing, measure)
+    return estimate(getattr(standing, measure), muted=muted) if absent is None else Cell(absent, number=True)
 
 
 def _contenders(contenders: Sequence[Contender]) -> Table:
@@ -107,8 +132,8 @@ def _contenders(contenders: Sequence[Contender]) -> Table:
                 Cell(each.name),
                 Cell(" ".join(filter(None, (each.backend or each.platform, each.device))) or UNKNOWN),
                 _known(each.load_ms),
-                _known(None if each.memory_bytes is None else each.memory_bytes / _MB),
-                _known(None if each.file_bytes is None else each.file_bytes / _KB),
+                _known(None if each.memory_bytes is None else each.memory_bytes / MB),
+                _known(None if each.file_bytes is None else each.file_bytes / KB),
                 Cell(UNKNOWN if each.accuracy is None else f"{each.accuracy:.2%}", number=True),
                 Cell(f"{each.model} {each.version}".strip()),
                 Cell(f"{each.server or UNKNOWN} at {each.url}"),
@@ -125,13 +150,14 @@ def _known(value: float | None) -> Cell:
 def _agreements(report: Comparison) -> Iterator[Block]:
     first, tolerance = report.contestants[0].name, report.tolerance
     yield Table(
-        f"An element may be {tolerance.absolute:g} plus {tolerance.relative:.3g} of {first}'s away from {first}'s",
+        f"An element may be away from {first}'s by {tolerance.absolute:g} of {first}'s largest element plus"
+        f" {tolerance.relative:.3g} of that element",
         ["contestant", "verdict", "output", "its own name", "elements", "beyond", "largest difference", "same top 1"],
         [line for agreement in report.agreements for line in _agreement(agreement)],
     )
     problems = [problem for agreement in report.agreements for problem in agreement.problems]
     if problems:
-        yield Bullets(problems)
+        yield Bullets(list(dict.fromkeys(problems)))
 
 
 def _agreement(agreement: Agreement) -> Iterator[list[Cell]]:
@@ -160,8 +186,11 @@ def _changes(changes: Changes) -> list[Block]:
         Paragraph(f"{said} {changes.tolerated:.0%}, {len(better)} are better.", "bad" if worse else "good"),
         *(Paragraph(warning, "warning") for warning in changes.warnings),
     ]
+    if changes.missing:
+        blocks.append(Paragraph("Not comparable any more, though measured before:", "bad"))
+        blocks.append(Bullets(changes.missing))
     if changes.entries:
-        caption = "Now over before; below a ratio its interval, made of both medians' own"
+        caption = "Now over before; a ratio's interval is made of both medians' own"
         headings = ["contestant", "callers", "figure", "before", "now", "ratio", "verdict"]
         blocks.append(Table(caption, headings, list(map(_change, changes.entries))))
     return blocks
@@ -180,7 +209,7 @@ def _change(change: Change) -> list[Cell]:
         Cell(MEASURES[change.measure].name),
         number(change.before),
         number(change.now),
-        Cell(digits(change.ratio.value), bounds(change.ratio), number=True),
+        Cell(factor(change.ratio), number=True),
         said,
     ]
 
@@ -188,10 +217,15 @@ def _change(change: Change) -> list[Cell]:
 def _conduct(report: Comparison) -> Iterator[Block]:
     inputs = report.inputs
     yield Paragraph(
-        "In each round, all contestants are timed in a random order and then in the reverse of it. A figure is the"
-        " median, over rounds, of the mean of a contestant's two blocks; a winner is named where the intervals of its"
-        " ratios to all others, round by round, leave out 1."
+        "In each round, all contestants are timed in an order that is drawn by lot and then in the reverse of it. A"
+        " figure is the median, over rounds, of the mean of a contestant's two blocks; a winner is named where the"
+        " intervals of its ratios to all others, round by round, leave out 1 on the good side."
     )
+    yield Paragraph(
+        "Nothing is pinned to cores: generators, and servers on the same machine, share them as its kernel sees fit."
+    )
+    if text := caution(report):
+        yield Paragraph(f"{text[0].upper()}{text[1:]}.")
     if report.notes:
         yield Bullets(report.notes)
     yield Facts(
@@ -200,7 +234,7 @@ def _conduct(report: Comparison) -> Iterator[Block]:
             "quadriga": report.quadriga,
             "inputs": f"{inputs.content}; {inputs.requests} requests in turn",
             "inputs' SHA-256": inputs.digest,
-            "seconds of a block": f"{report.block_seconds:g}",
+            "seconds of a block": _seconds(report),
             "rounds": ", ".join(f"{level.rounds} with {level_title(level)}" for level in report.levels) or "none",
             "connections of each contestant": str(report.connections),
             "generator processes of each contestant": str(report.processes),
@@ -208,6 +242,11 @@ def _conduct(report: Comparison) -> Iterator[Block]:
             "seed": str(report.seed),
         }
     )
+
+
+def _seconds(report: Comparison) -> str:
+    found = sorted({block.seconds for level in report.levels for block in level.blocks} or {report.block_seconds})
+    return " to ".join(f"{seconds:.3g}" for seconds in dict.fromkeys((found[0], found[-1])))
 
 
 def _machine(report: Comparison) -> Facts:

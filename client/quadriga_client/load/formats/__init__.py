@@ -20,6 +20,7 @@ from typing import Final
 
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.report import Report
+from quadriga_client.report_files import write_whole
 
 #: Ends of file names; the first that fits is meant.
 SUFFIXES: Final = {
@@ -39,13 +40,8 @@ def write(report: Report, path: Path) -> None:
     """
     check_path(path)
     content = _encoded(report, _suffix(path))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise LoadError(f"the report cannot be written to {path}: {error.strerror or error}") from None
 
@@ -54,15 +50,26 @@ def check_path(path: Path) -> None:
     """Says early that a report could not be written there later.
 
     Raises:
-        LoadError: No format has that suffix, or there is no folder that could be written to.
+        LoadError: No format has that suffix, there is no folder that could be written to, or it does not take the name.
     """
     _suffix(path)
-    if path.is_dir():
-        raise LoadError(f"{path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise LoadError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise LoadError(f"{path} cannot be written: the folder {path.parent} allows no new files; name another")
+    try:
+        if path.is_dir():
+            raise LoadError(f"{path} is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise LoadError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise LoadError(f"{path} cannot be written: the folder {path.parent} allows no new files; name another")
+        # Nothing else knows of file systems that are read-only or full, and of names that are too long.
+        _unfinished(path).touch()
+        _unfinished(path).unlink()
+    except OSError as error:
+        raise LoadError(f"{path} cannot be written: {error.strerror or error}; name another") from None
+
+
+def _unfinished(path: Path) -> Path:
+    """What the file is called until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _suffix(path: Path) -> str:

@@ -90,6 +90,7 @@ def _columns(row: Row) -> dict[str, Value]:
         "error_codes": " ".join(f"{code}:{count}" for code, count in row.errors.items()),
         "stable": _written(row.stable),
         "saturated": _written(row.saturated),
+        "keeps_up": _written(row.keeps_up),
         "notes": " ".join(row.notes),
         **server,
     }

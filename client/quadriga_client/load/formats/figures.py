@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
 
 from quadriga_client.load.formats.canvas import Axis
 from quadriga_client.load.formats.digits import digits
@@ -14,10 +13,12 @@ from quadriga_client.load.formats.sections import CONDUCT, LEVELS, SERVER, perce
 from quadriga_client.load.formats.timeline import Part, Piece, timeline
 from quadriga_client.load.formats.wording import counts, names
 from quadriga_client.load.report import Ceiling, Distribution, Report, Row
+from quadriga_client.load.statistics.histogram import counts_of, longest_ns
 
 _SHOWN: Final = (50.0, 95.0, 99.0)
 #: Values this far apart are shown on a logarithmic axis.
 _WIDE: Final = 25.0
+_MS_NS: Final = 1e6
 _PHASES: Final = {
     "queue": "queue_ms",
     "assembly": "assembly_ms",
@@ -94,20 +95,19 @@ def _percentile_curves(rows: Sequence[tuple[Row, str]], mode: str) -> list[Pictu
 
 
 def curve(durations: Distribution) -> list[Point]:
-    """Latency in ms by percentile, up to the one above which there is a single request."""
-    histogram = HdrHistogram.decode(durations.histogram)
-    cumulative = np.cumsum(histogram.counts)
+    """Latency in ms by percentile, up to the one above which there is a single request.
+
+    Raises:
+        LoadError: The histogram is damaged.
+    """
+    cumulative = np.cumsum(counts_of(durations))
     total = int(cumulative[-1])
     nines = np.arange(0.0, np.log10(max(total, 1)) + 1e-9, 0.05)
     ranks = np.clip(np.ceil((1 - 10.0**-nines) * total), 1, total)
     indices = np.searchsorted(cumulative, ranks)
-    values = {
-        index: histogram.get_highest_equivalent_value(histogram.get_value_from_index(index)) / 1e6
-        for index in set(indices.tolist())
-    }
+    values = np.minimum(longest_ns(indices) / _MS_NS, durations.max_ms)
     return [
-        Point(100 * (1 - 10.0**-place), min(values[index], durations.max_ms))
-        for place, index in zip(nines.tolist(), indices.tolist(), strict=True)
+        Point(100 * (1 - 10.0**-place), value) for place, value in zip(nines.tolist(), values.tolist(), strict=True)
     ]
 
 

@@ -54,7 +54,7 @@ def sections(report: Report) -> list[Section]:
         Section("", [*_warnings(report), *_tiles(report)]),
         Section(LEVELS, _levels(report.rows)),
         Section("Errors", _errors(report.rows)),
-        Section(SERVER, _server_side(report.rows)),
+        Section(SERVER, _server_side(report)),
         Section("The search for a rate", _objective(report)),
         Section("MLPerf", [block for run in report.mlperf for block in _mlperf(run)]),
         Section(CONDUCT, _conduct(report)),
@@ -75,7 +75,8 @@ def _warnings(report: Report) -> Iterator[Block]:
     texts = {
         "no answers": "Without an answer: {}. The errors below say why.",
         "generator saturated": "The generator fell behind at {}: figures in brackets are its own, not the server's.",
-        "unstable": "Not settled: {}. Its windows never agreed, so another run may give other figures.",
+        "falls behind": "The server does not keep up at {}: latencies grow as long as such a load lasts.",
+        "unstable": "Not steady: {}. Its windows lie further apart than allowed; another run may give other figures.",
     }
     verdicts = [(*verdict(row), name) for row, name in zip(report.rows, names(report.rows), strict=True)]
     for wanted, text in texts.items():
@@ -85,13 +86,14 @@ def _warnings(report: Report) -> Iterator[Block]:
 
 
 def _tiles(report: Report) -> Iterator[Block]:
-    """What most readers come for, of rows that count; stable ones come before others."""
+    """What most readers come for, of rows that count; those without a fault come before others."""
     tiles = []
     believed = [row for row in report.rows if counts(row)]
     if believed:
-        best = max(believed, key=lambda row: (row.stable, row.throughput.value))
+        best = max(believed, key=lambda row: (verdict(row)[1] == "good", row.throughput.value))
         lightest = min(believed, key=lambda row: row.level)
-        at = [f"at {level(best)}", bounds(best.throughput), "" if best.stable else "unstable"]
+        said, tone = verdict(best)
+        at = [f"at {level(best)}", bounds(best.throughput), "" if tone == "good" else said]
         tiles += [
             Tile("Highest throughput", f"{digits(best.throughput.value)}/s", ", ".join(filter(None, at))),
             Tile("p99 latency there", *_with_bounds(percentile_of(best.latency, 99.0))),
@@ -173,10 +175,11 @@ def _errors(rows: Sequence[Row]) -> list[Block]:
     return [Table("Requests that failed, by gRPC's status code", ["level", "requests", *codes], lines)]
 
 
-def _server_side(rows: Sequence[Row]) -> list[Block]:
+def _server_side(report: Report) -> list[Block]:
+    rows = report.rows
     told = [(row.server, name) for row, name in zip(rows, names(rows), strict=True) if row.server]
     if not told:
-        return [Paragraph("The server was not asked for its side, or does not tell it.")] if rows else []
+        return [Paragraph(_why_not_told(report))] if rows else []
     sources = ", ".join(dict.fromkeys(server.source for server, _ in told))
     others = [name for server, name in told if not server.only_ours]
     notes = [f"{name}: {server.note}" for server, name in told if server.note]
@@ -189,6 +192,15 @@ def _server_side(rows: Sequence[Row]) -> list[Block]:
         *([Paragraph(f"Not of these requests alone: {', '.join(others)}.", "warning")] if others else []),
         *([Bullets(notes)] if notes else []),
     ]
+
+
+def _why_not_told(report: Report) -> str:
+    asked = report.settings.get("server_side")
+    if asked == "not asked":
+        return "The server was not asked for its side."
+    if report.interrupted or report.error:
+        return "The test ended before the server had told its side of a level."
+    return "The server does not tell its side." if asked else "The server was not asked for its side, or tells nothing."
 
 
 def _server_row(server: ServerSide, name: str) -> list[Cell]:
@@ -211,11 +223,16 @@ def _objective(report: Report) -> list[Block]:
 def _mlperf(run: Mlperf) -> list[Block]:
     reasons = [Bullets(run.reasons)] if run.reasons else []
     said = Paragraph(f"{run.scenario}: {'VALID' if run.valid else 'INVALID'}", "good" if run.valid else "bad")
-    return [said, *reasons, Facts(run.summary)]
+    failed = ", ".join(f"{code} {count:,}" for code, count in run.errors.items())
+    errors = [Paragraph(f"Requests that failed: {failed}.", "warning")] if failed else []
+    notes = [Bullets(run.notes)] if run.notes else []
+    return [said, *reasons, *errors, *notes, Facts(run.summary)]
 
 
 def _conduct(report: Report) -> list[Block]:
-    ceiling = report.ceiling
+    ceiling, connections = report.ceiling, plural(report.connections, "connection")
+    if report.mlperf and not report.rows:
+        return [Paragraph(f"MLPerf's own load generator made it, in a process of its own, with {connections}.")]
     if ceiling:
         text = (
             f"Against a server that answers at once, the same generators got {digits(ceiling.throughput)} answers per "
@@ -224,7 +241,7 @@ def _conduct(report: Report) -> list[Block]:
         )
     else:
         text = "The generators' own ceiling was not measured."
-    made = f"{plural(report.processes, 'generator process')} with {plural(report.connections, 'connection')} in all."
+    made = f"{plural(report.processes, 'generator process')} with {connections} in all."
     blocks: list[Block] = [Paragraph(f"{made} {text}")]
     if report.rows:
         headings = [

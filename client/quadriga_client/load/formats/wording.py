@@ -52,6 +52,8 @@ def verdict(row: Row) -> tuple[str, Tone]:
         return "no answers", "bad"
     if row.saturated:
         return "generator saturated", "bad"
+    if row.keeps_up is False:
+        return "falls behind", "bad"
     return ("stable", "good") if row.stable else ("unstable", "warning")
 
 

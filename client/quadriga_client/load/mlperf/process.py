@@ -16,14 +16,14 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from quadriga_client.load.engine.frames import LARGEST_STREAM
+from quadriga_client.load.engine.pool import Pool
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.frames import LARGEST_STREAM
 from quadriga_client.load.mlperf.configuration import generator_settings
 from quadriga_client.load.mlperf.cpu import CpuShare
 from quadriga_client.load.mlperf.rehearsal import FEW_CALLERS, rehearse
 from quadriga_client.load.mlperf.settings import MlperfSettings, Scenario
 from quadriga_client.load.mlperf.system import SystemUnderTest
-from quadriga_client.load.pool import Pool
 from quadriga_client.load.target import LoadTarget
 
 OUTCOME: Final = "outcome.json"

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.headers import counts_by_name
 from quadriga_client.load.mlperf.system import SystemUnderTest
+from quadriga_client.load.status_codes import counts_by_name
 
 #: In the first half, everything warms up.
 REHEARSAL_SECONDS: Final = 1.0

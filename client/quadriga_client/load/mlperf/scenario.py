@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 
 from quadriga_client.load import report
-from quadriga_client.load.child import END_SECONDS, spawn
+from quadriga_client.load.engine.child import END_SECONDS, spawn
 from quadriga_client.load.errors import LoadError
-from quadriga_client.load.headers import counts_by_name
 from quadriga_client.load.mlperf import detailed_log
 from quadriga_client.load.mlperf.process import DETAILED_LOG, OUTCOME, SUMMARY, Outcome, Task
 from quadriga_client.load.mlperf.settings import MlperfSettings, scenario_of
 from quadriga_client.load.mlperf.summary import parse
+from quadriga_client.load.status_codes import counts_by_name
 from quadriga_client.load.target import LoadTarget
 
 PACKAGE: Final = "mlperf_loadgen"

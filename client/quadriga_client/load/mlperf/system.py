@@ -40,7 +40,7 @@ class Received(Protocol):
 
 
 class Connections(Protocol):
-    """What is used of `quadriga_client.load.pool.Pool`."""
+    """What is used of `quadriga_client.load.engine.pool.Pool`."""
 
     failure: LoadError | None
 
