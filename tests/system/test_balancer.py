@@ -1,5 +1,6 @@
 """Three replicas behind a real Envoy, with the committed configuration: callers notice nothing of those that go."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2
 from oip import error_of, infer_request, method, outputs_of, rpc
 from running_envoy import RunningEnvoy, installed
 from running_server import RunningServer, wait_for, write_fake
@@ -24,8 +26,8 @@ MODEL = "echo"
 SLEEP_MS = 20
 #: Requests due per second.
 RATE = 50
-#: Elements that make a request of 2 MB, more than Envoy would keep for another try if nobody said so; each 10th is one.
-LARGE = 500_000
+#: Bytes, more than Envoy keeps for another try where nobody says so.
+LARGE = 24_000_000
 CALL_SECONDS = 60.0
 
 
@@ -33,13 +35,11 @@ class OpenLoop:
     """Sends requests when they are due, whatever becomes of those before, until the context ends."""
 
     def __init__(self, address: str) -> None:
-        self.calls: list[tuple[np.ndarray[Any, Any], grpc.Future]] = []
+        self.calls: list[tuple[np.ndarray[Any, Any], "grpc.Future[bytes]"]] = []
         self._channel = grpc.insecure_channel(address)
         self._infer = method(self._channel, "ModelInfer")
         self._end = threading.Event()
         self._sender = threading.Thread(target=self._send)
-        self._large = np.zeros((1, LARGE), np.float32)
-        self._small = np.zeros((1, 1), np.float32)
 
     def __enter__(self) -> "OpenLoop":
         self._sender.start()
@@ -54,11 +54,9 @@ class OpenLoop:
 
     def _send(self) -> None:
         while not self._end.wait(1 / RATE):
-            number = len(self.calls)
-            x = np.full((1, 4), number, np.float32)
-            request = infer_request(MODEL, x=x, more=self._small if number % 10 else self._large)
-            request.outputs.add(name="x")
-            self.calls.append((x, self._infer.future(request.SerializeToString(), timeout=CALL_SECONDS)))
+            x = np.full((1, 4), len(self.calls), np.float32)
+            request = infer_request(MODEL, x=x).SerializeToString()
+            self.calls.append((x, self._infer.future(request, timeout=CALL_SECONDS)))
 
     def wait_for_more(self, count: int = RATE) -> None:
         """Waits until so many further requests were sent and answered, or failed."""
@@ -72,7 +70,7 @@ class OpenLoop:
         return [problem for x, call in self.calls if (problem := problem_of(x, call))]
 
 
-def problem_of(x: np.ndarray[Any, Any], call: grpc.Future) -> str:
+def problem_of(x: np.ndarray[Any, Any], call: "grpc.Future[bytes]") -> str:
     try:
         response = pb.ModelInferResponse.FromString(call.result())
     except grpc.RpcError as error:
@@ -83,11 +81,7 @@ def problem_of(x: np.ndarray[Any, Any], call: grpc.Future) -> str:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("repository")
-    inputs = [
-        {"name": "x", "datatype": "FP32", "shape": [4]},
-        {"name": "more", "datatype": "FP32", "shape": [-1]},
-    ]
-    write_fake(repository, MODEL, {"inputs": inputs, "sleep_ms": SLEEP_MS})
+    write_fake(repository, MODEL, {"sleep_ms": SLEEP_MS})
     return repository
 
 
@@ -137,3 +131,44 @@ def test_no_request_is_lost_when_a_replica_dies_and_another_drains(
 
 def in_hand(server: RunningServer) -> bool:
     return server.metric("quadriga_batches_in_flight") > 0
+
+
+def stop(server: grpc.Server) -> None:
+    server.stop(None).wait()
+
+
+class StandIn(grpc.GenericRpcHandler):
+    """A healthy server that answers every request with its size, or refuses every one."""
+
+    def __init__(self, *, refuses: bool) -> None:
+        self._refuses = refuses
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        healthy = details.method == "/grpc.health.v1.Health/Check"
+        return grpc.unary_unary_rpc_method_handler(self._serving if healthy else self._answer)
+
+    def _serving(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        status = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        return bytes(status.SerializeToString())
+
+    def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        if self._refuses:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return str(len(request)).encode()
+
+
+def test_a_large_request_goes_to_another_replica_too(tmp_path: Path) -> None:
+    options = [("grpc.max_receive_message_length", -1)]
+    with ThreadPoolExecutor(8) as pool, contextlib.ExitStack() as stack:
+        ports = []
+        for refuses in (True, False):
+            server = grpc.server(pool, [StandIn(refuses=refuses)], options=options)
+            ports.append(server.add_insecure_port("127.0.0.1:0"))
+            server.start()
+            stack.callback(stop, server)
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        envoy = stack.enter_context(RunningEnvoy(str(installed()), tmp_path, servers))
+        wait_for(lambda: envoy.healthy() == set(servers), "both to be healthy")
+        with grpc.insecure_channel(envoy.grpc) as channel:
+            while not envoy.counter("upstream_rq_retry"):
+                assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
