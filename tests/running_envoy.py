@@ -1,7 +1,6 @@
 """A real Envoy with the committed configuration before some servers, for system tests."""
 
 import json
-import shutil
 import signal
 import subprocess
 import urllib.request
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import yaml
+from programs import find
 from running_server import END_SECONDS, wait_for
 
 CONFIGURATION: Final = Path(__file__).parents[1] / "docker" / "envoy" / "envoy.yaml"
@@ -18,7 +18,7 @@ _FREE_PORT: Final = {"socket_address": {"address": "127.0.0.1", "port_value": 0}
 
 def installed() -> str | None:
     """The path of the program."""
-    return shutil.which("envoy")
+    return find("envoy")
 
 
 def configuration(servers: Sequence[str]) -> dict[str, Any]:
