@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
-from oip import error_of, infer_request, method, outputs_of, rpc
+from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
 from running_envoy import RunningEnvoy, installed
 from running_server import RunningServer, wait_for, write_fake
 
@@ -29,6 +29,7 @@ RATE = 50
 #: Bytes, more than Envoy keeps for another try where nobody says so.
 LARGE = 24_000_000
 CALL_SECONDS = 60.0
+STREAM = f"/{SERVICE}/ModelStreamInfer"
 
 
 class OpenLoop:
@@ -133,19 +134,18 @@ def in_hand(server: RunningServer) -> bool:
     return server.metric("quadriga_batches_in_flight") > 0
 
 
-def stop(server: grpc.Server) -> None:
-    server.stop(None).wait()
-
-
 class StandIn(grpc.GenericRpcHandler):
-    """A healthy server that answers every request with its size, or refuses every one."""
+    """A healthy server that answers every request with its size; or refuses every one, and breaks streams off."""
 
     def __init__(self, *, refuses: bool) -> None:
         self._refuses = refuses
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
-        healthy = details.method == "/grpc.health.v1.Health/Check"
-        return grpc.unary_unary_rpc_method_handler(self._serving if healthy else self._answer)
+        if details.method == "/grpc.health.v1.Health/Check":
+            return grpc.unary_unary_rpc_method_handler(self._serving)
+        if details.method == STREAM:
+            return grpc.unary_stream_rpc_method_handler(self._stream)
+        return grpc.unary_unary_rpc_method_handler(self._answer)
 
     def _serving(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         status = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
@@ -156,8 +156,18 @@ class StandIn(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         return str(len(request)).encode()
 
+    def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield b"first"
+        yield self._answer(request, context)
 
-def test_a_large_request_goes_to_another_replica_too(tmp_path: Path) -> None:
+
+def end(server: grpc.Server) -> None:
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def envoy_of_stand_ins(tmp_path: Path) -> Iterator[RunningEnvoy]:
+    """Before one that answers and one that refuses."""
     options = [("grpc.max_receive_message_length", -1)]
     with ThreadPoolExecutor(8) as pool, contextlib.ExitStack() as stack:
         ports = []
@@ -165,10 +175,33 @@ def test_a_large_request_goes_to_another_replica_too(tmp_path: Path) -> None:
             server = grpc.server(pool, [StandIn(refuses=refuses)], options=options)
             ports.append(server.add_insecure_port("127.0.0.1:0"))
             server.start()
-            stack.callback(stop, server)
+            stack.callback(end, server)
         servers = [f"127.0.0.1:{port}" for port in ports]
         envoy = stack.enter_context(RunningEnvoy(str(installed()), tmp_path, servers))
         wait_for(lambda: envoy.healthy() == set(servers), "both to be healthy")
-        with grpc.insecure_channel(envoy.grpc) as channel:
-            while not envoy.counter("upstream_rq_retry"):
-                assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
+        yield envoy
+
+
+def test_a_large_request_goes_to_another_replica_too(envoy_of_stand_ins: RunningEnvoy) -> None:
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        while not envoy_of_stand_ins.counter("upstream_rq_retry"):
+            assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
+
+
+def test_a_stream_that_has_begun_ends_with_its_replica(envoy_of_stand_ins: RunningEnvoy) -> None:
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        stream = channel.unary_stream(STREAM, bytes, bytes)
+        endings: set[str] = set()
+        while len(endings) < 2:
+            seen: list[bytes] = []
+            try:
+                seen += stream(b"", timeout=CALL_SECONDS)
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                assert seen == [b"first"]
+                endings.add(error.code().name)
+            else:
+                assert seen == [b"first", b"0"]
+                endings.add("OK")
+    assert endings == {"OK", "UNAVAILABLE"}
+    assert envoy_of_stand_ins.counter("upstream_rq_retry") == 0
