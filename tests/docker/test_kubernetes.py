@@ -221,6 +221,14 @@ def test_triggers_count_what_they_say(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_pages_overlay_takes_another_image(tmp_path: Path) -> None:
+    (overlay,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "kubernetes.md").read_text(), re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(overlay.replace("path/to", os.path.relpath(ROOT, tmp_path)))
+    images = {container["image"] for pod in pods(str(tmp_path)) for container in pod["containers"]}
+    assert "registry.example/quadriga:onnx" in images
+    assert len(images) == 2  # and Envoy's
+
+
 def test_the_balancer_is_the_one_that_is_tested() -> None:
     (pod,) = pods("envoy")
     (container,) = pod["containers"]
