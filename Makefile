@@ -41,8 +41,8 @@ test: models  ## Run every test.
 fuzz: install  ## Send 100,000 damaged requests to each transport, and as many on a stream.
 	QUADRIGA_FUZZ_CASES=100000 $(BIN)/python -m pytest -o timeout=1800 tests/system/test_fuzz.py $(ARGS)
 
-test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server, from an environment of its own.
-	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py $(ARGS)
+test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server and its models read the manifests, from an environment of its own.
+	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py tests/docker/test_kubernetes.py -k kserve $(ARGS)
 
 $(KSERVE)/.installed: constraints.txt
 	@test -x $(KSERVE)/bin/python || $(PYTHON) -m venv $(KSERVE)

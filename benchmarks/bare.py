@@ -52,7 +52,7 @@ def answer(path: str, backend_name: str, batches: list[int]) -> None:
     from quadriga.backends import import_backend
     from quadriga.backends.base import ModelSource, zeros
     from quadriga.model_config import default_threads
-    from quadriga.repository import size_of
+    from quadriga.model_files import size_of
 
     backend = import_backend(backend_name)()
     source = ModelSource(path=path, threads=default_threads(1, psutil.cpu_count() or 1, size_of(Path(path))))

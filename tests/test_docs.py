@@ -111,6 +111,14 @@ def test_the_page_on_tracing_has_the_flags_and_the_spans() -> None:
     assert names == [name for name, _, _ in phases(course, 0)]
 
 
+def test_the_page_on_kubernetes_names_flags_and_places_that_exist() -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    others = {"--config-path"}  # Envoy's
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page)) <= {*options(), *others}
+    for path in set(re.findall(r"(?<!to/)\b(?:docker|tests)/[a-z_./-]+[a-z]", page)):
+        assert (ROOT / path).exists(), path
+
+
 def test_the_page_on_load_tests_names_flags_that_exist() -> None:
     page = (ROOT / "docs" / "load.md").read_text()
     flags = {option.opts[0] for option in load.params if isinstance(option, click.Option)}

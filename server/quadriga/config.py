@@ -46,7 +46,8 @@ class ServerConfig:
 
     Attributes:
         repositories: Folders of models in Triton's layout.
-        files: Single model files to serve besides.
+        files: Models that are given by themselves: single files, or models' folders.
+        model_name: What the one of `files` is called; empty: after its file or folder.
         host: Address that both ports listen on.
         grpc_port: 0 takes a free one.
         http_port: 0 takes a free one.
@@ -84,6 +85,7 @@ class ServerConfig:
 
     repositories: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
+    model_name: str = ""
     host: str = DEFAULT_HOST
     grpc_port: int = DEFAULT_GRPC_PORT
     http_port: int = DEFAULT_HTTP_PORT
@@ -198,9 +200,19 @@ class ServerConfig:
         if self.transport == "native" and (setting := self.only_on_grpcio):
             raise ConfigError(f"transport is 'native', which has no {setting}; use auto or grpcio, or leave that away")
 
+    def _check_name(self) -> None:
+        if len(self.files) != 1:
+            raise ConfigError(
+                f"model_name is {self.model_name!r} and {len(self.files)} model files are given; expected one to name"
+            )
+        if "/" in self.model_name or not self.model_name.isprintable():
+            raise ConfigError(f"model_name is {self.model_name!r}; expected printable characters without '/'")
+
     def _check_paths(self) -> None:
         if not self.repositories and not self.files:
             raise ConfigError("nothing to serve: give a model repository or a model file")
+        if self.model_name:
+            self._check_name()
         for repository in self.repositories:
             if not repository.is_dir():
                 problem = "is not a folder" if repository.exists() else "does not exist"

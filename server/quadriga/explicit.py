@@ -15,8 +15,9 @@ from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError, ModelMissing, Overloaded, RequestError
 from quadriga.fingerprint import Fingerprint, fingerprint
 from quadriga.load_parameters import LoadParameters
+from quadriga.model_files import ModelFiles, read_folder
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles, places, read_folder, read_model
+from quadriga.repository import places, read_model
 from quadriga.uploads import Uploads, remove_abandoned, remove_folder, write_files
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
@@ -176,7 +177,7 @@ class ExplicitControl:
 
         A name from a request is only compared with those that are found: it never makes a path.
         """
-        found = places(self._config.repositories, self._config.files_there)
+        found = places(self._config.repositories, self._config.files_there, self._config.model_name)
         if upload is not None:
             write_files(upload, given.files)
             model = read_folder(name, upload, given.config)

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from quadriga.repository import ModelFiles
+from quadriga.model_files import ModelFiles
 
 #: Path, inode, size in bytes and time of modification in ns of every file and folder; the last two are 0 for a folder.
 Fingerprint = tuple[tuple[str, int, int, int], ...]

@@ -13,7 +13,7 @@ from quadriga.backends import BACKENDS
 from quadriga.config_file import parse_model_config
 from quadriga.errors import ConfigError, InvalidInput, shown
 from quadriga.model_config import ModelConfig
-from quadriga.repository import MOST_VERSION_DIGITS
+from quadriga.model_files import MOST_VERSION_DIGITS
 from quadriga_proto.conventions import LOAD_CONFIG, LOAD_FILE_PREFIX
 from quadriga_proto.inference_pb2 import ModelRepositoryParameter
 

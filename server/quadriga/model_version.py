@@ -20,7 +20,7 @@ from quadriga.counters import ModelCounters
 from quadriga.errors import ConfigError, ModelNotReady, RequestError
 from quadriga.gpus import visible_gpus
 from quadriga.model_config import DEFAULT_MAX_BATCH_SIZE, InstanceGroup, ModelConfig, default_threads
-from quadriga.repository import ModelFiles, ModelVersionFiles, size_of
+from quadriga.model_files import ModelFiles, ModelVersionFiles, size_of
 from quadriga.requested_outputs import OutputValidator
 from quadriga.requests import Batch
 from quadriga.responses import ResponseEncoder

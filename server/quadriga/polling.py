@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.fingerprint import Fingerprint, fingerprint
+from quadriga.model_files import ModelFiles
 from quadriga.model_version import State
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles, scan
+from quadriga.repository import scan
 
 log = logging.getLogger("quadriga.polling")
 
@@ -60,7 +61,7 @@ class Poller:
             self._models.forget(name)
 
     def _scan(self) -> Snapshot:
-        return _snapshot(scan(self._config.repositories, self._config.files_there))
+        return _snapshot(scan(self._config.repositories, self._config.files_there, self._config.model_name))
 
     async def _retire_versions(self, model: ModelFiles) -> None:
         wanted = {files.version for files in model.versions}

@@ -16,8 +16,8 @@ from quadriga.errors import (
     shown,
 )
 from quadriga.model_config import ModelConfig
+from quadriga.model_files import MOST_VERSION_DIGITS, ModelFiles, ModelVersionFiles
 from quadriga.model_version import ModelVersion, State
-from quadriga.repository import MOST_VERSION_DIGITS, ModelFiles, ModelVersionFiles
 from quadriga.workers.templates import Templates
 
 log = logging.getLogger("quadriga.registry")

@@ -1,6 +1,6 @@
-"""Models on disk: what is there, and what of it can be served. Runs in the server process.
+"""Where models lie on disk, and what all of them are called. Runs in the server process; `model_files` reads each.
 
-The layout is Triton's:
+The layout of a repository is Triton's:
 
     <repository>/
         <model>/
@@ -11,152 +11,78 @@ The layout is Triton's:
             <version>/                    a positive integer
                 model.onnx | model.pt | model.keras | model.savedmodel/
 
-Knows nothing of processes: what is found is a value, and loading it is somebody else's work.
+A version's folder may also be a SavedModel itself, as TensorFlow Serving has it. A model can be given by itself, too:
+as a file, or as a folder like <model> above, whose version 1 may lie in it directly, under any name.
 """
 
-import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from quadriga.backends import FORMATS
-from quadriga.config_file import load_model_config
 from quadriga.errors import ConfigError
-from quadriga.export_file import NOTHING, Export, read_export
 from quadriga.model_config import ModelConfig
-from quadriga.warm_up import WARM_UP_FOLDER
-
-LABELS_FILE: Final = "labels.txt"
-#: What makes a folder a SavedModel.
-_SAVED_MODEL: Final = "saved_model.pb"
-#: The longest version number, so that it fits the 64 bits of the protocol.
-MOST_VERSION_DIGITS: Final = 18
-_VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{MOST_VERSION_DIGITS - 1}}}", re.ASCII)
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
-
-log = logging.getLogger("quadriga.repository")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelVersionFiles:
-    """One version of a model.
-
-    Attributes:
-        version: Its number.
-        path: Of the model's file, or its folder for a SavedModel; of the version's folder where there is an error.
-        format: A key of `FORMATS`; empty where there is an error, or where a backend of the user's own reads a file of
-            no known suffix.
-        backend: A key of `BACKENDS`, or "module:Class"; empty where there is an error.
-        error: Why it cannot be loaded; None: nothing is known against it.
-    """
-
-    version: int
-    path: Path
-    format: str = ""
-    backend: str = ""
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFiles:
-    """One model.
-
-    Attributes:
-        name: Of the model.
-        directory: Its folder; for a single file, the folder that the file is in.
-        file: The single file that it was made of; None: it is a folder of a repository.
-        config: Its settings; None where they cannot be read.
-        error: Why no version can be served; None: see the versions.
-        misconfigured: Whether `error` is about its configuration: the operator's mistake, not a missing or bad file.
-        versions: Those that the version policy chooses, ascending.
-        labels: Class names of every output that has none of its own, in index order; empty where there are none.
-        output_labels: Class names by output, for outputs that have a file of their own.
-        export: What was measured when it was made; nothing where several versions lie there, since the file does not
-            say which of them it is about.
-    """
-
-    name: str
-    directory: Path
-    file: Path | None = None
-    config: ModelConfig | None = None
-    error: str | None = None
-    misconfigured: bool = False
-    versions: tuple[ModelVersionFiles, ...] = ()
-    labels: tuple[str, ...] = ()
-    output_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    export: Export = NOTHING
-
-    def labels_of(self, output: str) -> tuple[str, ...]:
-        """The class names of an output, in index order; empty where no file gives them."""
-        return self.output_labels.get(output, self.labels)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a model's file, or of all files in its folder; of what is not there, none."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+from quadriga.model_files import ModelFiles, folders_in, name_of, read_folder, read_given
 
 
 class Location(NamedTuple):
     """Where a model lies.
 
     Attributes:
-        path: Its folder in a repository; or a single file, which is a folder for a SavedModel.
-        single: Whether it is a single file.
+        path: Its folder in a repository; or what was given by itself, a file or a folder.
+        given: Whether it was given by itself.
     """
 
     path: Path
-    single: bool
+    given: bool
 
 
-def places(repositories: Sequence[Path], files: Sequence[Path] = ()) -> dict[str, list[Location]]:
-    """Where the models of the repositories and the single files lie, by name. Nothing is read yet.
+def places(repositories: Sequence[Path], files: Sequence[Path] = (), name: str = "") -> dict[str, list[Location]]:
+    """Where the models of the repositories and those given by themselves lie, by name. Nothing is read yet.
+
+    Args:
+        repositories: Their folders.
+        files: Models that are given by themselves: files, or models' folders.
+        name: What those are called; empty: each after its file or folder.
 
     Raises:
-        ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
+        ConfigError: A repository is not a folder that can be read, or a file is of no known format.
     """
     found: dict[str, list[Location]] = {}
     for file in files:
-        found.setdefault(single_file(file).name, []).append(Location(Path(os.path.abspath(file)), single=True))
+        found.setdefault(name or name_of(file), []).append(Location(Path(os.path.abspath(file)), given=True))
     for repository in {repository.resolve(): repository for repository in repositories}.values():
         try:
-            folders = _folders(repository)
+            folders = folders_in(repository)
         except OSError as error:
             raise ConfigError(f"model repository {repository} cannot be read: {error.strerror}") from None
         for folder in folders:
-            found.setdefault(folder.name, []).append(Location(folder, single=False))
+            found.setdefault(folder.name, []).append(Location(folder, given=False))
     return {name: found[name] for name in sorted(found)}
 
 
-def scan(repositories: Sequence[Path], files: Sequence[Path] = ()) -> list[ModelFiles]:
-    """Every model of the repositories and every single file, by name; a name that is there twice cannot be served.
+def scan(repositories: Sequence[Path], files: Sequence[Path] = (), name: str = "") -> list[ModelFiles]:
+    """Every model of the repositories and every one that is given by itself, by name, as `places` has them.
+
+    A name that is there twice cannot be served.
 
     Raises:
-        ConfigError: A repository is not a folder that can be read, or a single file is of no known format.
+        ConfigError: A repository is not a folder that can be read, or what is given by itself is no model.
     """
-    return [read_model(name, found) for name, found in places(repositories, files).items()]
+    return [read_model(name, found) for name, found in places(repositories, files, name).items()]
 
 
 def read_model(name: str, found: Sequence[Location], config: ModelConfig | None = None) -> ModelFiles:
     """The model that lies at `found`, with `config` in place of its own configuration where one is given.
 
     Raises:
-        ConfigError: A single file is not there any more.
+        ConfigError: What is given by itself is not there any more, or is no model.
     """
     if len(found) > 1:
         return ModelFiles(name=name, directory=found[0].path, error=ambiguity(name, found))
     (place,) = found
-    if not place.single:
-        return read_folder(name, place.path, config)
-    model = single_file(place.path)
-    if config is None:
-        return model
-    versions = tuple(replace(version, backend=config.backend or version.backend) for version in model.versions)
-    return replace(model, config=config, versions=versions)
+    read = read_given if place.given else read_folder
+    return read(name, place.path, config)
 
 
 def ambiguity(name: str, found: Sequence[Location]) -> str:
@@ -164,160 +90,3 @@ def ambiguity(name: str, found: Sequence[Location]) -> str:
     where = " and ".join(str(place.path) for place in found)
     count, others = ("two", "one") if len(found) == 2 else (str(len(found)), "all but one")
     return f"{count} models are called {name!r}, {where}; rename or remove {others}"
-
-
-def single_file(path: Path) -> ModelFiles:
-    """One model file as version 1 of a model that is called after it; no config is read.
-
-    The name is the file's without suffix; of `<model>/<version>/model.onnx` it is `<model>`.
-
-    Raises:
-        ConfigError: Nothing is there, or it is of no known format.
-    """
-    path = Path(os.path.abspath(path))  # links stay: their name is the one that the user knows
-    if not path.exists():
-        raise ConfigError(f"model file {path} does not exist")
-    known = format_of(path)
-    if known is None:
-        raise ConfigError(f"model file {path} is of no known format; expected {_formats()}")
-    name = path.name.removesuffix(FORMATS[known].suffix)
-    if name == "model" and _VERSION.fullmatch(path.parent.name):
-        name = path.parent.parent.name
-    name = _NOT_IN_NAMES.sub("_", name).strip("._-") or "model"
-    version = ModelVersionFiles(version=1, path=path, format=known, backend=FORMATS[known].backend)
-    config = ModelConfig(name=name)
-    return ModelFiles(name=name, directory=path.parent, file=path, config=config, versions=(version,))
-
-
-def format_of(path: Path) -> str | None:
-    """The key of `FORMATS` for a file or folder, by its suffix and whether it is a folder; None: it is none of them."""
-    if (path / _SAVED_MODEL).is_file():
-        return "savedmodel"
-    for name, known in FORMATS.items():
-        if path.name.endswith(known.suffix) and _is_model(path, name):
-            return name
-    return None
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names in a file, one a line, in index order; blank lines at its end do not count.
-
-    Raises:
-        ConfigError: The file cannot be read, or is not UTF-8 text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"label file {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"label file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    return tuple(line.strip() for line in text.rstrip().split("\n")) if text.strip() else ()
-
-
-def _folders(parent: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry."""
-    folders = []
-    for path in sorted(parent.iterdir()):
-        if path.name.startswith(".") or not path.is_dir():
-            continue
-        if path.name.isprintable():
-            folders.append(path)
-        else:
-            _warn_unprintable(path)
-    return folders
-
-
-def read_folder(name: str, directory: Path, config: ModelConfig | None = None) -> ModelFiles:
-    """The model `name` whose folder is `directory`; `config` stands in for the folder's own."""
-    misconfigured = True
-    try:
-        config = config or load_model_config(directory, name)
-        misconfigured = False
-        labels_file = directory / LABELS_FILE
-        labels = read_labels(labels_file) if labels_file.exists() else ()
-        output_labels = {output: read_labels(directory / file) for output, file in config.label_files.items()}
-        found = _versions(directory)
-        chosen = config.versions.choose(found)
-        versions = tuple(_version(directory / str(number), number, config) for number in chosen)
-        export = read_export(directory) if len(found) == 1 else NOTHING
-    except ConfigError as error:
-        return ModelFiles(name=name, directory=directory, error=str(error), misconfigured=misconfigured)
-    except OSError as error:  # such as a network's file system that does not answer
-        problem = f"{error.filename or directory} cannot be read: {error.strerror}"
-        return ModelFiles(name=name, directory=directory, error=problem)
-    return ModelFiles(
-        name=name,
-        directory=directory,
-        config=config,
-        versions=versions,
-        labels=labels,
-        output_labels=output_labels,
-        export=export,
-    )
-
-
-def _versions(directory: Path) -> list[int]:
-    try:
-        folders = _folders(directory)
-    except OSError as error:
-        raise ConfigError(f"model folder {directory} cannot be read: {error.strerror}") from None
-    versions = []
-    for folder in folders:
-        if _VERSION.fullmatch(folder.name):
-            versions.append(int(folder.name))
-        elif folder.name != WARM_UP_FOLDER:
-            _warn_ignored(folder)
-    if not versions:
-        raise ConfigError(f"model folder {directory} has no versions; expected a folder 1 with the model's file in it")
-    return versions
-
-
-@cache
-def _warn_unprintable(folder: Path) -> None:
-    log.warning("%a is ignored: its name is not printable UTF-8", str(folder))
-
-
-@cache  # repositories are scanned again and again when they are polled
-def _warn_ignored(folder: Path) -> None:
-    log.warning("%s is ignored: a version's folder is called 1, 2 and so on, without leading zeros", folder)
-
-
-def _version(folder: Path, number: int, config: ModelConfig) -> ModelVersionFiles:
-    try:
-        path, format_name = _model_file(folder, config)
-    except ConfigError as error:
-        return ModelVersionFiles(version=number, path=folder, error=str(error))
-    backend = config.backend or FORMATS[format_name].backend
-    return ModelVersionFiles(version=number, path=path, format=format_name, backend=backend)
-
-
-def _model_file(folder: Path, config: ModelConfig) -> tuple[Path, str]:
-    """The model's file in a version's folder, and its format, which may be empty where the config gives a backend."""
-    if not folder.is_dir():
-        raise ConfigError(f"version folder {folder} does not exist, but version_policy asks for it")
-    formats = {name: known for name, known in FORMATS.items() if known.backend == config.backend} or FORMATS
-    if config.file_name is not None:
-        path = folder / config.file_name
-        if not path.exists():
-            raise ConfigError(f"model file {path} does not exist, but default_model_filename names it")
-        format_name = next(iter(formats)) if len(formats) == 1 else format_of(path)
-        if format_name is None and config.backend is None:
-            raise ConfigError(f"model file {path} is of no known format; expected {_formats()}, or set backend")
-        return path, format_name or ""
-    expected = {name: folder / f"model{known.suffix}" for name, known in formats.items()}
-    found = [(path, name) for name, path in expected.items() if _is_model(path, name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path, _ in found)
-        raise ConfigError(f"version folder {folder} has {names}; expected one model, or set default_model_filename")
-    names = ", ".join(path.name for path in expected.values())
-    raise ConfigError(f"version folder {folder} has no model; expected one of {names}, or set default_model_filename")
-
-
-def _is_model(path: Path, format_name: str) -> bool:
-    return path.is_dir() if format_name == "savedmodel" else path.is_file()
-
-
-def _formats() -> str:
-    return f"a name that ends in one of {', '.join(known.suffix for known in FORMATS.values())}"

@@ -147,7 +147,7 @@ class RepositoryService:
         return pb.RepositoryIndexResponse(models=rows)
 
     def _places(self) -> dict[str, list[Location]]:
-        return places(self._config.repositories, self._config.files_there)
+        return places(self._config.repositories, self._config.files_there, self._config.model_name)
 
 
 def _not_loaded(name: str, found: list[Location]) -> Row:

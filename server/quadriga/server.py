@@ -26,10 +26,11 @@ from quadriga.gpu_figures import Gpus
 from quadriga.health import SERVER, Health
 from quadriga.memory_service import MemoryService
 from quadriga.metrics import make_registry
+from quadriga.model_files import ModelFiles
 from quadriga.model_version import ModelVersion, State
 from quadriga.polling import Poller
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles, scan
+from quadriga.repository import scan
 from quadriga.repository_service import RepositoryService
 from quadriga.service import InferenceService
 from quadriga.settings_service import SettingsService
@@ -186,7 +187,7 @@ def find_models(config: ServerConfig) -> list[ModelFiles]:
             model is wrong. Files that cannot be served spoil their model alone; a slip in a configuration would be
             found late, so it is told before anything is loaded.
     """
-    found = scan(config.repositories, config.files)
+    found = scan(config.repositories, config.files, config.model_name)
     if config.model_control == "explicit" and "*" not in config.load_models:
         found = _named(found, config.load_models)
     if wrong := [model.error for model in found if model.misconfigured and model.error]:

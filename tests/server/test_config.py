@@ -21,6 +21,22 @@ def test_a_file_is_enough(tmp_path: Path) -> None:
     assert ServerConfig(files=(file,)).files == (file,)
 
 
+def test_a_folder_can_be_named(tmp_path: Path) -> None:
+    assert ServerConfig(files=(tmp_path,), model_name="my net").model_name == "my net"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_name_is_for_one_model(tmp_path: Path, count: int) -> None:
+    with pytest.raises(ConfigError, match=f"model_name is 'net' and {count} model files are given; expected one"):
+        ServerConfig(repositories=(tmp_path,), files=(tmp_path,) * count, model_name="net")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\n"])
+def test_a_name_that_no_model_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="expected printable characters without '/'"):
+        ServerConfig(files=(tmp_path,), model_name=name)
+
+
 def test_nothing_to_serve_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to serve"):
         ServerConfig()

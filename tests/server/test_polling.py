@@ -12,10 +12,11 @@ from running_server import write_fake
 
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
+from quadriga.model_files import ModelFiles
 from quadriga.model_version import State
 from quadriga.polling import Poller
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles, scan
+from quadriga.repository import scan
 
 
 class Registry:

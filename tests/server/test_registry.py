@@ -10,9 +10,9 @@ from fake_time import in_a_loop
 
 from quadriga.errors import InvalidInput, LoadFailed, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown
 from quadriga.model_config import ModelConfig
+from quadriga.model_files import ModelFiles, ModelVersionFiles
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry, parse_version
-from quadriga.repository import ModelFiles, ModelVersionFiles
 from quadriga.workers.templates import Templates
 
 BAD = Path("bad")

