@@ -29,6 +29,7 @@ RATE = 50
 #: Bytes, more than Envoy keeps for another try where nobody says so.
 LARGE = 24_000_000
 CALL_SECONDS = 60.0
+BUSY = b"busy"
 STREAM = f"/{SERVICE}/ModelStreamInfer"
 
 
@@ -137,8 +138,11 @@ def in_hand(server: RunningServer) -> bool:
 class StandIn(grpc.GenericRpcHandler):
     """A healthy server that answers every request with its size; or, with a `refusal`, none, and breaks streams off."""
 
-    def __init__(self, refusal: grpc.StatusCode | None) -> None:
+    def __init__(self, refusal: grpc.StatusCode | None, in_hand: threading.Semaphore, end: threading.Event) -> None:
+        """A request that says `BUSY` is in hand, and counted there, until the end."""
         self._refusal = refusal
+        self._in_hand = in_hand
+        self._end = end
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         if details.method == "/grpc.health.v1.Health/Check":
@@ -154,6 +158,9 @@ class StandIn(grpc.GenericRpcHandler):
     def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         if self._refusal is not None:
             context.abort(self._refusal, "not now")
+        if request == BUSY:
+            self._in_hand.release()
+            self._end.wait(CALL_SECONDS)
         return str(len(request)).encode()
 
     def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -172,16 +179,26 @@ def refusal(request: pytest.FixtureRequest) -> grpc.StatusCode:
 
 
 @pytest.fixture
-def envoy_of_stand_ins(tmp_path: Path, refusal: grpc.StatusCode) -> Iterator[RunningEnvoy]:
+def in_hand_there() -> threading.Semaphore:
+    """Counts the requests that the one that answers has in hand for long."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def envoy_of_stand_ins(
+    tmp_path: Path, refusal: grpc.StatusCode, in_hand_there: threading.Semaphore
+) -> Iterator[RunningEnvoy]:
     """Before one that answers and one that refuses."""
     options = [("grpc.max_receive_message_length", -1)]
-    with ThreadPoolExecutor(8) as pool, contextlib.ExitStack() as stack:
+    the_end = threading.Event()
+    with ThreadPoolExecutor(16) as pool, contextlib.ExitStack() as stack:
         ports = []
         for each in (refusal, None):
-            server = grpc.server(pool, [StandIn(each)], options=options)
+            server = grpc.server(pool, [StandIn(each, in_hand_there, the_end)], options=options)
             ports.append(server.add_insecure_port("127.0.0.1:0"))
             server.start()
             stack.callback(end, server)
+        stack.callback(the_end.set)
         servers = [f"127.0.0.1:{port}" for port in ports]
         envoy = stack.enter_context(RunningEnvoy(str(installed()), tmp_path, servers))
         wait_for(lambda: envoy.healthy() == set(servers), "both to be healthy")
@@ -192,6 +209,22 @@ def test_a_large_request_goes_to_another_replica_too(envoy_of_stand_ins: Running
     with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
         while not envoy_of_stand_ins.counter("upstream_rq_retry"):
             assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
+
+
+def test_another_replica_is_found_though_it_has_more_in_hand(
+    envoy_of_stand_ins: RunningEnvoy, in_hand_there: threading.Semaphore
+) -> None:
+    """The one that refuses has nothing in hand, so that it is picked again and again; it is asked once all the same."""
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+        busy = [infer.future(BUSY, timeout=CALL_SECONDS) for _ in range(4)]
+        assert all(in_hand_there.acquire(timeout=CALL_SECONDS) for _ in busy)
+        for _ in range(100):
+            before = envoy_of_stand_ins.counter("upstream_rq_retry")
+            assert infer(b"x", timeout=CALL_SECONDS) == b"1"
+            assert envoy_of_stand_ins.counter("upstream_rq_retry") <= before + 1
+        for call in busy:
+            call.cancel()
 
 
 def test_a_stream_that_has_begun_ends_with_its_replica(
