@@ -29,6 +29,7 @@ RATE = 50
 #: Bytes, more than Envoy keeps for another try where nobody says so.
 LARGE = 24_000_000
 CALL_SECONDS = 60.0
+BUSY = b"busy"
 STREAM = f"/{SERVICE}/ModelStreamInfer"
 
 
@@ -135,10 +136,13 @@ def in_hand(server: RunningServer) -> bool:
 
 
 class StandIn(grpc.GenericRpcHandler):
-    """A healthy server that answers every request with its size; or refuses every one, and breaks streams off."""
+    """A healthy server that answers every request with its size; or, with a `refusal`, none, and breaks streams off."""
 
-    def __init__(self, *, refuses: bool) -> None:
-        self._refuses = refuses
+    def __init__(self, refusal: grpc.StatusCode | None, in_hand: threading.Semaphore, end: threading.Event) -> None:
+        """A request that says `BUSY` is in hand, and counted there, until the end."""
+        self._refusal = refusal
+        self._in_hand = in_hand
+        self._end = end
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         if details.method == "/grpc.health.v1.Health/Check":
@@ -152,8 +156,11 @@ class StandIn(grpc.GenericRpcHandler):
         return bytes(status.SerializeToString())
 
     def _answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        if self._refuses:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if self._refusal is not None:
+            context.abort(self._refusal, "not now")
+        if request == BUSY:
+            self._in_hand.release()
+            self._end.wait(CALL_SECONDS)
         return str(len(request)).encode()
 
     def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -165,17 +172,33 @@ def end(server: grpc.Server) -> None:
     server.stop(None).wait()
 
 
+@pytest.fixture(params=["UNAVAILABLE", "CANCELLED"])
+def refusal(request: pytest.FixtureRequest) -> grpc.StatusCode:
+    """What a server says that stops: ours, and grpcio by itself, of a call that comes in that moment."""
+    return grpc.StatusCode[request.param]
+
+
 @pytest.fixture
-def envoy_of_stand_ins(tmp_path: Path) -> Iterator[RunningEnvoy]:
+def in_hand_there() -> threading.Semaphore:
+    """Counts the requests that the one that answers has in hand for long."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def envoy_of_stand_ins(
+    tmp_path: Path, refusal: grpc.StatusCode, in_hand_there: threading.Semaphore
+) -> Iterator[RunningEnvoy]:
     """Before one that answers and one that refuses."""
     options = [("grpc.max_receive_message_length", -1)]
-    with ThreadPoolExecutor(8) as pool, contextlib.ExitStack() as stack:
+    the_end = threading.Event()
+    with ThreadPoolExecutor(16) as pool, contextlib.ExitStack() as stack:
         ports = []
-        for refuses in (True, False):
-            server = grpc.server(pool, [StandIn(refuses=refuses)], options=options)
+        for each in (refusal, None):
+            server = grpc.server(pool, [StandIn(each, in_hand_there, the_end)], options=options)
             ports.append(server.add_insecure_port("127.0.0.1:0"))
             server.start()
             stack.callback(end, server)
+        stack.callback(the_end.set)
         servers = [f"127.0.0.1:{port}" for port in ports]
         envoy = stack.enter_context(RunningEnvoy(str(installed()), tmp_path, servers))
         wait_for(lambda: envoy.healthy() == set(servers), "both to be healthy")
@@ -188,7 +211,25 @@ def test_a_large_request_goes_to_another_replica_too(envoy_of_stand_ins: Running
             assert method(channel, "ModelInfer")(bytes(LARGE), timeout=CALL_SECONDS) == str(LARGE).encode()
 
 
-def test_a_stream_that_has_begun_ends_with_its_replica(envoy_of_stand_ins: RunningEnvoy) -> None:
+def test_another_replica_is_found_though_it_has_more_in_hand(
+    envoy_of_stand_ins: RunningEnvoy, in_hand_there: threading.Semaphore
+) -> None:
+    """The one that refuses has nothing in hand, so that it is picked again and again; it is asked once all the same."""
+    with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+        busy = [infer.future(BUSY, timeout=CALL_SECONDS) for _ in range(4)]
+        assert all(in_hand_there.acquire(timeout=CALL_SECONDS) for _ in busy)
+        for _ in range(100):
+            before = envoy_of_stand_ins.counter("upstream_rq_retry")
+            assert infer(b"x", timeout=CALL_SECONDS) == b"1"
+            assert envoy_of_stand_ins.counter("upstream_rq_retry") <= before + 1
+        for call in busy:
+            call.cancel()
+
+
+def test_a_stream_that_has_begun_ends_with_its_replica(
+    envoy_of_stand_ins: RunningEnvoy, refusal: grpc.StatusCode
+) -> None:
     with grpc.insecure_channel(envoy_of_stand_ins.grpc) as channel:
         stream = channel.unary_stream(STREAM, bytes, bytes)
         endings: set[str] = set()
@@ -203,5 +244,5 @@ def test_a_stream_that_has_begun_ends_with_its_replica(envoy_of_stand_ins: Runni
             else:
                 assert seen == [b"first", b"0"]
                 endings.add("OK")
-    assert endings == {"OK", "UNAVAILABLE"}
+    assert endings == {"OK", refusal.name}
     assert envoy_of_stand_ins.counter("upstream_rq_retry") == 0
