@@ -8,11 +8,20 @@ INSTALLED := $(VENV)/.installed
 KSERVE := $(VENV)/kserve
 REPOSITORY := models/repository
 ARGS ?=
+# For containers; docs/containers.md has the variables. The last image is the one that `make up` serves with.
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+STACK = $(COMPOSE) --file docker/compose.yml
+BUILD_ARGS ?=
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --file docker/Dockerfile
+IMAGES ?= onnx torch tensorflow load all
+GPU_IMAGES ?= onnx-gpu torch-gpu tensorflow-gpu all-gpu
 # Options for pip, such as another index for CPU builds of torch.
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study clean
+.PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study \
+	images images-gpu up down test-containers clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +78,23 @@ bench: models  ## Measure: served beside bare, concurrency, instances and more. 
 
 study: models  ## Compare frameworks from scratch, and write docs/study.md: some 15 minutes.
 	$(BIN)/python benchmarks/make_study.py $(ARGS)
+
+images:  ## Build the container images: IMAGES="onnx torch tensorflow load all".
+	@for image in $(IMAGES); do $(BUILD) --target $$image --tag quadriga:$$image . || exit; done
+
+images-gpu:  ## Build the images for NVIDIA GPUs: GPU_IMAGES="onnx-gpu torch-gpu tensorflow-gpu all-gpu".
+	@for image in $(GPU_IMAGES); do $(BUILD) --target $$image --tag quadriga:$$image . || exit; done
+
+up: $(if $(QUADRIGA_MODELS),,models)  ## Serve the demo models in containers, with Prometheus and Grafana beside it.
+	@$(MAKE) --no-print-directory images IMAGES="load $(or $(QUADRIGA_IMAGE),all)"
+	@$(STACK) up --detach --wait --no-build server prometheus
+	@$(STACK) up --detach --wait --no-build grafana || echo "there is no Grafana: its image cannot be had; all else is up"
+
+down:  ## Stop the containers of `make up`, and remove what they have stored.
+	@$(STACK) --profile load down --volumes --remove-orphans
+
+test-containers: models  ## Build the images, and try them and the whole stack on a Docker engine.
+	$(BIN)/python -m pytest tests/containers $(ARGS)
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)

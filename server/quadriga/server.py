@@ -65,12 +65,15 @@ class Server:
         """
         self.config = config
         self._found = find_models(config)
+        if not self._found and config.model_control != "explicit":
+            log.warning("%s has no models: nothing is served", " and ".join(map(str, config.repositories)))
         self._ready = False
         self._health = Health()
         self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
         inference = self._inference = InferenceService(self.models, memory)
+        self._callers_load = config.model_control == "explicit"
         explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
         self._repository = RepositoryService(config, self.models, explicit)
         handlers = {
@@ -127,6 +130,7 @@ class Server:
         await self.models.load(self._found)
         self._ready = True
         self._health.set(SERVER, serving=True)
+        self._tell_whether_it_answers()
         self._repository.open()
         announce(self, addresses)
         if self._poller is not None:
@@ -157,8 +161,16 @@ class Server:
             self._health.set(version.name, serving=any(sibling.state is State.READY for sibling in siblings))
         else:
             self._health.forget(version.name)
+        self._tell_whether_it_answers()
         if version.state is State.UNLOADING:
             self._inference.forget(version)
+
+    def _tell_whether_it_answers(self) -> None:
+        """The service serves while any model does: a container none of whose models can be read is not healthy.
+
+        Under explicit control it follows the server, since which models there are is the callers' affair.
+        """
+        self._health.set(SERVICE, serving=self._ready and (self.models.answers or self._callers_load))
 
 
 def find_models(config: ServerConfig) -> list[ModelFiles]:
