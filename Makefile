@@ -24,7 +24,7 @@ PIP_ARGS ?=
 	images images-gpu up down test-containers clean
 
 help:  ## List the targets.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(INSTALLED)  ## Create .venv and install Quadriga with every backend and the developers' tools.
 
@@ -94,7 +94,7 @@ down:  ## Stop the containers of `make up`, and remove what they have stored.
 	@$(STACK) --profile load down --volumes --remove-orphans
 
 test-containers: models  ## Build the images, and try them and the whole stack on a Docker engine.
-	$(BIN)/python -m pytest tests/containers $(ARGS)
+	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)

@@ -1,7 +1,7 @@
 """The first process of a container: starts the command, hands signals on to it, and reaps what it leaves behind.
 
-A worker whose template was killed becomes a child of process 1; one that does not reap would keep it as a zombie. Process
-1 also ignores every signal that it does not ask for, and its end is the container's.
+A worker whose template was killed becomes a child of process 1; one that does not reap would keep it as a zombie.
+Process 1 also ignores every signal that it does not ask for, and its end is the container's.
 
     python -m quadriga.first_process ARGUMENTS...    runs `quadriga ARGUMENTS...`
 """
@@ -29,7 +29,7 @@ def supervise(command: Sequence[str]) -> int:
     waited_for = {*_HANDED_ON, signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     # A group of its own: Ctrl-C on a terminal reaches this process alone, and the command once.
-    child = os.posix_spawn(command[0], command, os.environ, setsigmask=before, setpgroup=0)
+    child = os.posix_spawn(command[0], list(command), os.environ, setsigmask=before, setpgroup=0)
     while True:
         number = signal.sigwait(waited_for)
         if number != signal.SIGCHLD:

@@ -28,8 +28,8 @@ _UNKNOWN: Final = "SERVICE_UNKNOWN"
 def health(target: Target, models: tuple[str, ...]) -> None:
     """Ask a running server whether it serves: exit status 0 when it does, 1 when not.
 
-    With MODELS, whether each of them does; without, whether the server is ready and any model can answer. Where no --url
-    says otherwise it is the server of this machine, on the port that QUADRIGA_GRPC_PORT names.
+    With MODELS, whether each of them does; without, whether the server is ready and any model can answer. Where no
+    --url says otherwise it is the server of this machine, on the port that QUADRIGA_GRPC_PORT names.
     """
     source = click.get_current_context().get_parameter_source("url")
     if source is ParameterSource.DEFAULT:
