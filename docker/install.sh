@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what extras of the project need into /opt/quadriga, while an image is built: sh install.sh EXTRA...
+# Installs requirements.txt into /opt/quadriga, while an image is built.
 # With TORCH_INDEX set, torch comes from there, or from a wheel in /wheels where one lies: PyPI's own build brings CUDA.
 set -eu
 into="pip --python /opt/quadriga/bin/python install --quiet"
@@ -10,8 +10,7 @@ if [ -n "${TORCH_INDEX:-}" ]; then
         $into --no-deps --index-url "$TORCH_INDEX" torch
     fi
 fi
-python dependencies.py "$@" >/tmp/requirements.txt
-$into --requirement /tmp/requirements.txt
+$into --requirement requirements.txt
 # Headers, tests, debugging symbols and tools for other work are of no use to a server, and make up a quarter of it.
 cd /opt/quadriga/lib/python3*/site-packages
 rm -rf tensorflow/include torch/include torch/test torch/bin clang \
