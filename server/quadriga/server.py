@@ -33,6 +33,7 @@ from quadriga.settings_service import SettingsService
 from quadriga.streaming import InferStream
 from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
+from quadriga.workers.interpreters import interpreters
 from quadriga.workers.templates import Templates
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
@@ -64,6 +65,7 @@ class Server:
             ConfigError: A repository or model file cannot be used, or a file of tokens or TLS.
         """
         self.config = config
+        interpreters()  # a slip in them is told now, and not by the first model that needs one
         self._found = find_models(config)
         if not self._found and config.model_control != "explicit":
             log.warning("%s has no models: nothing is served", " and ".join(map(str, config.repositories)))
