@@ -31,7 +31,8 @@ def interpreters(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The path by backend, as the variable has them.
 
     Raises:
-        ConfigError: It is not "BACKEND=PATH", separated by spaces; names an unknown backend, or a file that is not there.
+        ConfigError: It is something else than "BACKEND=PATH", separated by spaces; or names an unknown backend, or a
+            file that cannot be run.
     """
     paths: dict[str, str] = {}
     for entry in environment.get(VARIABLE, "").split():
