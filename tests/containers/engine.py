@@ -72,7 +72,9 @@ def running_engine(folder: Path) -> Iterator[Engine]:
     """The engine of this machine, or one in `folder` while the context lasts, with a base image to build on."""
     with _any_engine(folder) as engine:
         base = BASE_IMAGE if engine.has(BASE_IMAGE) else _make_base_image(engine, folder / "base")
-        options = [*engine.build_options, "--build-arg", f"BASE_IMAGE={base}"]
+        options = ["--build-arg", f"BASE_IMAGE={base}"]
+        if engine.run("network", "inspect", "bridge", check=False).returncode != 0:
+            options += ["--network", "host"]
         if "PIP_CERT" in os.environ:  # a proxy with an authority of its own
             options += ["--secret", f"id=ca,src={os.environ['PIP_CERT']}"]
         yield Engine(engine.docker, engine.environment, tuple(options))
@@ -94,7 +96,7 @@ def _any_engine(folder: Path) -> Iterator[Engine]:
         "--ip-masq=false", "--bridge=none",
     ]  # fmt: skip
     # Debian's own client has BuildKit built in; a newer one, which may be first on the path, wants a plug-in for it.
-    engine = Engine("/usr/bin/docker", {**environment, "DOCKER_HOST": socket}, ("--network", "host"))
+    engine = Engine("/usr/bin/docker", {**environment, "DOCKER_HOST": socket})
     with (folder / "dockerd.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
