@@ -20,6 +20,7 @@ from quadriga_proto.conventions import DEFAULT_GRPC_PORT, MAX_MESSAGE_BYTES
 _BOTH: Final = ("", SERVICE)
 _PORT_VARIABLE: Final = "QUADRIGA_GRPC_PORT"
 _UNKNOWN: Final = "SERVICE_UNKNOWN"
+_SILENT: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 @click.command(context_settings={"show_default": True})
@@ -33,14 +34,14 @@ def health(target: Target, models: tuple[str, ...]) -> None:
     """
     source = click.get_current_context().get_parameter_source("url")
     if source is ParameterSource.DEFAULT:
-        port = int(os.environ.get(_PORT_VARIABLE) or DEFAULT_GRPC_PORT)
-        target = replace(target, url=join_address(DEFAULT_HOST, port))
+        target = replace(target, url=join_address(DEFAULT_HOST, _port()))
     try:
         statuses = ask(target, models or _BOTH)
     except QuadrigaClientError as error:
         raise click.ClickException(str(error)) from None
     except grpc.RpcError as error:
-        raise click.ClickException(f"{target.url}: {error.code().name}: {error.details()}") from None
+        why = f"no server answers at {target.url}" if error.code() in _SILENT else f"{target.url}: {error.details()}"
+        raise click.ClickException(f"{why} ({error.code().name})") from None
     for service, status in statuses.items():
         if status != "SERVING":
             raise click.ClickException(f"{target.url} {_problem(service, status)}")
@@ -68,6 +69,13 @@ def _status(stub: health_pb2_grpc.HealthStub, target: Target, service: str) -> s
             return _UNKNOWN
         raise
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))
+
+
+def _port() -> int:
+    text = os.environ.get(_PORT_VARIABLE) or str(DEFAULT_GRPC_PORT)
+    if not text.isdecimal():
+        raise click.ClickException(f"{_PORT_VARIABLE} is {text!r}; expected a number")
+    return int(text)
 
 
 def _problem(service: str, status: str) -> str:
