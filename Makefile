@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # KServe wants an older numpy than the frameworks.
 KSERVE := $(VENV)/kserve
+# Linters of the containers' files, and Compose where the engine has none.
+CONTAINERS := $(VENV)/containers
 REPOSITORY := models/repository
 ARGS ?=
 # For containers; docs/containers.md has the variables. The last image is the one that `make up` serves with.
@@ -93,8 +95,17 @@ up: $(if $(QUADRIGA_MODELS),,models)  ## Serve the demo models in containers, wi
 down:  ## Stop the containers of `make up`, and remove what they have stored.
 	@$(STACK) --profile load down --volumes --remove-orphans
 
-test-containers: models  ## Build the images, and try them and the whole stack on a Docker engine.
+test-containers: models $(CONTAINERS)/.installed  ## Build the images, and try them and the whole stack on a Docker engine.
+	$(BIN)/python -m pytest tests/docker $(ARGS)
 	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
+
+test-containers: export PATH := $(PATH):$(CURDIR)/$(CONTAINERS)/bin
+
+$(CONTAINERS)/.installed: pyproject.toml constraints.txt
+	@test -x $(CONTAINERS)/bin/python || $(PYTHON) -m venv $(CONTAINERS)
+	@$(CONTAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
+	@$(CONTAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --group containers
+	@touch $@
 
 clean:  ## Remove the environment and the demo models.
 	rm -rf $(VENV) $(REPOSITORY)

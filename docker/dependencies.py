@@ -38,4 +38,7 @@ def _of_extras(project: Mapping[str, Any], extras: Sequence[str]) -> Iterator[st
 
 
 if __name__ == "__main__":
-    print("\n".join(requirements(tomllib.loads(_PYPROJECT.read_text())["project"], sys.argv[1:])))
+    try:
+        print("\n".join(requirements(tomllib.loads(_PYPROJECT.read_text())["project"], sys.argv[1:])))
+    except KeyError as error:
+        sys.exit(f"there is no extra {error} in {_PYPROJECT}")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from engine import Engine
 from running_server import wait_for
 
@@ -20,6 +19,7 @@ from quadriga_client import Client
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
+ROOT = Path(__file__).parents[2]
 PROJECT = "quadriga-tests"
 UP_SECONDS = 900
 #: Two scrapes, a rule over the last minute, and a machine that is busy.
