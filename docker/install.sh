@@ -13,7 +13,8 @@ fi
 $into --requirement requirements.txt
 # Headers, tests, debugging symbols and tools for other work are of no use to a server, and make up a quarter of it.
 cd /opt/quadriga/lib/python3*/site-packages
-rm -rf tensorflow/include torch/include torch/test torch/bin clang \
+rm -rf tensorflow/include torch/include torch/test clang \
     onnxruntime/quantization onnxruntime/tools onnxruntime/transformers
+find . -path './torch/bin/*' ! -name torch_shm_manager -delete
 find . -path ./torch -prune -o -path ./tensorflow -prune -o -type d -name tests -prune -exec rm -rf {} +
 find . \( -path './ml_dtypes/*.so' -o -path './uvloop/*.so' \) -exec strip --strip-debug {} +
