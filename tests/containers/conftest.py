@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from engine import Engine, running_engine
+from docker_engine import Engine, running_engine
 
 ROOT = Path(__file__).parents[2]
 #: What the build reads, and `make` with it.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from container import Container, running
-from engine import Engine
+from docker_engine import Engine
+from running_container import Container, running
 
 from quadriga_client import Client
 

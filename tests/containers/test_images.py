@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from container import Container, running, zombies
-from engine import Engine
+from docker_engine import Engine
+from running_container import Container, running, zombies
 from running_server import wait_for
 
 from quadriga_client import Client

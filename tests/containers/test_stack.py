@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from engine import Engine
+from docker_engine import Engine
 from running_server import wait_for
 
 from quadriga_client import Client

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from engine import Engine
+from docker_engine import Engine
 from running_server import wait_for
 
 #: What an operator may take from a container: writing, all rights of root, and gaining any.
