@@ -8,16 +8,27 @@ INSTALLED := $(VENV)/.installed
 KSERVE := $(VENV)/kserve
 # .venv with JAX, which TensorFlow imports wherever it finds it: not for workers that do not ask for it.
 STUDY := $(VENV)/study
+# Linters of the containers' files, and Compose where the engine has none.
+CONTAINERS := $(VENV)/containers
 REPOSITORY := models/repository
 ARGS ?=
+# For containers; docs/containers.md has the variables. The last image is the one that `make up` serves with.
+DOCKER ?= docker
+COMPOSE ?= $(DOCKER) compose
+STACK = $(COMPOSE) --file docker/compose.yml
+BUILD_ARGS ?=
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --file docker/Dockerfile
+IMAGES ?= onnx torch tensorflow load all
+GPU_IMAGES ?= onnx-gpu torch-gpu tensorflow-gpu all-gpu
 # Options for pip, such as another index for CPU builds of torch.
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study clean
+.PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study \
+	images images-gpu up down test-containers clean
 
 help:  ## List the targets.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(INSTALLED)  ## Create .venv and install Quadriga with every backend and the developers' tools.
 
@@ -77,6 +88,32 @@ $(STUDY)/.installed: $(INSTALLED)
 	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	  > "$$($(STUDY)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/above.pth"
 	@$(STUDY)/bin/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt jax
+	@touch $@
+
+images:  ## Build the container images: IMAGES="onnx torch tensorflow load all".
+	@for image in $(IMAGES); do $(BUILD) --target $$image --tag quadriga:$$image . || exit; done
+
+images-gpu:  ## Build the images for NVIDIA GPUs: GPU_IMAGES="onnx-gpu torch-gpu tensorflow-gpu all-gpu".
+	@for image in $(GPU_IMAGES); do $(BUILD) --target $$image --tag quadriga:$$image . || exit; done
+
+up: $(if $(QUADRIGA_MODELS),,models)  ## Serve the demo models in containers, with Prometheus and Grafana beside it.
+	@$(MAKE) --no-print-directory images IMAGES="load $(or $(QUADRIGA_IMAGE),all)"
+	@$(STACK) up --detach --wait --no-build server prometheus
+	@$(STACK) up --detach --wait --no-build grafana || echo "there is no Grafana: its image cannot be had; all else is up"
+
+down:  ## Stop the containers of `make up`, and remove what they have stored.
+	@$(STACK) --profile load down --volumes --remove-orphans
+
+test-containers: models $(CONTAINERS)/.installed  ## Build the images, and try them and the whole stack on a Docker engine.
+	$(BIN)/python -m pytest tests/docker $(ARGS)
+	$(BIN)/python -m pytest -m containers tests/containers $(ARGS)
+
+test-containers: export PATH := $(PATH):$(CURDIR)/$(CONTAINERS)/bin
+
+$(CONTAINERS)/.installed: pyproject.toml constraints.txt
+	@test -x $(CONTAINERS)/bin/python || $(PYTHON) -m venv $(CONTAINERS)
+	@$(CONTAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) "pip>=25.1"
+	@$(CONTAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt --group containers
 	@touch $@
 
 clean:  ## Remove the environment and the demo models.

@@ -15,7 +15,7 @@ from quadriga_client.repository import Config, Files
 from quadriga_client.requests import Inputs, Parameters
 from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
 from quadriga_client.retry import Deadline, RetryPolicy
-from quadriga_client.rpcs import METHODS, Rpc, channel_options, check_url, serialize
+from quadriga_client.rpcs import METHODS, Rpc, open_channel, serialize
 from quadriga_client.statistics import ModelStatistics
 from quadriga_client.tls import TlsOptions
 from quadriga_client.tokens import token_metadata
@@ -65,12 +65,8 @@ class Client:
             InputError: The URL is none, a file of `tls` cannot be read, or the token is none or may not go there.
         """
         call_token = token_metadata(url, token, encrypted=tls is not None, over_plaintext=token_over_plaintext)
-        options = channel_options(max_message_bytes, tls)
-        self.url = check_url(url)
-        if tls is None:
-            self._channel = grpc.insecure_channel(self.url, options)
-        else:
-            self._channel = grpc.secure_channel(self.url, tls.credentials(), options)
+        self.url = url
+        self._channel = open_channel(url, max_message_bytes, tls)
         self._stubs: Mapping[str, Callable[..., Any]] = {
             name: self._channel.unary_unary(
                 method.path, request_serializer=serialize, response_deserializer=method.parse

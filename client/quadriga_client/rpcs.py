@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import grpc
 from google.protobuf.message import Message
 
 from quadriga_client.errors import InputError
@@ -43,6 +44,8 @@ def methods() -> Mapping[str, Method]:
 
 
 METHODS: Final = methods()
+#: The service's name, which grpc.health.v1 knows as well.
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 def serialize(request: Message) -> bytes:
@@ -84,3 +87,16 @@ def channel_options(max_message_bytes: int, tls: TlsOptions | None) -> ChannelOp
     if tls is not None and tls.authority:
         options += (("grpc.ssl_target_name_override", tls.authority),)
     return options
+
+
+def open_channel(url: str, max_message_bytes: int, tls: TlsOptions | None) -> grpc.Channel:
+    """A channel; it connects with the first call.
+
+    Raises:
+        InputError: The URL is none, or a file of `tls` cannot be read.
+    """
+    url = check_url(url)
+    options = channel_options(max_message_bytes, tls)
+    if tls is None:
+        return grpc.insecure_channel(url, options)
+    return grpc.secure_channel(url, tls.credentials(), options)

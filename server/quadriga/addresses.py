@@ -4,6 +4,7 @@ Server process; the default also in client commands.
 """
 
 import ipaddress
+import os
 import socket
 from typing import Final
 
@@ -22,7 +23,8 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address, family=family, backlog=128)
     except OSError as error:
-        reason = error.strerror or str(error)
+        # Python's own text repeats the address.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise ConfigError(f"cannot listen on {host}:{port}: {reason}; choose another with {flag} or --host") from error
 
 

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("quadriga.commands.serve:serve", "Serve models from repositories or single files."),
     "infer": ("quadriga.commands.infer:infer", "Classify images with a model of a running server."),
     "status": ("quadriga.commands.status:status", "Show the models of a running server."),
+    "health": ("quadriga.commands.health:health", "Ask a running server whether it serves, as probes do."),
     "models": ("quadriga.commands.models:models", "Load and unload models of a running server."),
     "load": ("quadriga.commands.load:load", "Put load on a model of any server, and report how it bears that."),
     "conformance": (
@@ -31,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "zoo": ("quadriga_zoo.cli:zoo", "Train and export networks."),
 }
 #: Subcommand -> the extra that it needs besides that of the command line.
-EXTRAS: Final = {"load": "load", "compare": "load"}
+EXTRAS: Final = {"health": "server", "load": "load", "compare": "load"}
 
 
 class LazyGroup(click.Group):

@@ -90,6 +90,11 @@ class ModelRegistry:
         """
         return [version for _, version in sorted(self._versions(name).items())]
 
+    @property
+    def answers(self) -> bool:
+        """Whether any version of any model takes requests."""
+        return bool(self._ready)
+
     def of(self, name: str) -> list[ModelVersion]:
         """All versions of a model; none where no such model is known."""
         return list(self._models.get(name, {}).values())

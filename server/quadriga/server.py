@@ -38,6 +38,7 @@ from quadriga.streaming import InferStream
 from quadriga.tracing import make_tracing
 from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
+from quadriga.workers.interpreters import interpreters
 from quadriga.workers.templates import Templates
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
@@ -69,7 +70,10 @@ class Server:
             ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, or traces cannot be sent.
         """
         self.config = config
+        interpreters()  # a slip in them is told now, and not by the first model that needs one
         self._found = find_models(config)
+        if not self._found and config.model_control != "explicit":
+            log.warning("%s has no models: nothing is served", " and ".join(map(str, config.repositories)))
         self._ready = False
         self._health = Health()
         self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
@@ -77,6 +81,7 @@ class Server:
         memory = ClientMemory() if config.allow_client_shm else None
         tracing = self._tracing = make_tracing(config)
         inference = self._inference = InferenceService(self.models, memory, tracing.caller)
+        self._callers_load = config.model_control == "explicit"
         explicit = ExplicitControl(config, self.models, self._found) if config.model_control == "explicit" else None
         self._repository = RepositoryService(config, self.models, explicit)
         handlers = {
@@ -142,6 +147,7 @@ class Server:
         await self.models.load(self._found)
         self._ready = True
         self._health.set(SERVER, serving=True)
+        self._tell_whether_it_answers()
         self._repository.open()
         announce(self, addresses)
         if self._poller is not None:
@@ -175,8 +181,16 @@ class Server:
             self._health.set(version.name, serving=any(sibling.state is State.READY for sibling in siblings))
         else:
             self._health.forget(version.name)
+        self._tell_whether_it_answers()
         if version.state is State.UNLOADING:
             self._inference.forget(version)
+
+    def _tell_whether_it_answers(self) -> None:
+        """The service serves while any model does: a container none of whose models can be read is not healthy.
+
+        Under explicit control it follows the server, since which models there are is the callers' affair.
+        """
+        self._health.set(SERVICE, serving=self._ready and (self.models.answers or self._callers_load))
 
 
 def find_models(config: ServerConfig) -> list[ModelFiles]:

@@ -28,13 +28,14 @@ from quadriga.server import Addresses, Server
 from quadriga.specs import ANY, TensorSpec
 
 _DEFAULTS: Final = {field.name: field.default for field in fields(ServerConfig)}
-_FILE: Final = click.Path(path_type=Path)
+#: Whether it can be read is for whoever reads it to say.
+_FILE: Final = click.Path(path_type=Path, readable=False)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "QUADRIGA", "show_default": True})
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=_FILE)
 @click.option(
-    "--repository", "repositories", multiple=True, type=click.Path(path_type=Path), envvar="QUADRIGA_REPOSITORY",
+    "--repository", "repositories", multiple=True, type=_FILE, envvar="QUADRIGA_REPOSITORY",
     help="Folder of models in Triton's layout. Repeatable.",
 )  # fmt: skip
 @click.option(

@@ -9,13 +9,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Final, Generic, Protocol, TypeVar
 
 from quadriga.workers.channel import Channel
+from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import RELAY_MARK, FromWorker
 
 LAST_OUTPUT_SECONDS: Final = 1.0
@@ -73,15 +73,15 @@ class Child(Protocol):
 class SpawnedChild:
     """A `Child` that runs a module from its start."""
 
-    def __init__(self, module: str, env: Mapping[str, str] | None = None) -> None:
-        """Starts `python -m MODULE DESCRIPTOR PARENT_PID`.
+    def __init__(self, python: str, module: str, env: Mapping[str, str] | None = None) -> None:
+        """Starts `python -m MODULE DESCRIPTOR PARENT_PID`; `python` is the interpreter's path.
 
         Raises:
             OSError: The machine is short of processes or of file descriptors.
         """
         self.end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         descriptor = theirs.fileno()
-        command = [sys.executable, "-P", "-m", module, str(descriptor), str(os.getpid())]
+        command = [python, "-P", "-m", module, str(descriptor), str(os.getpid())]
         with theirs:
             try:
                 self._process = subprocess.Popen(
@@ -236,10 +236,10 @@ class ChildProcess(Generic[Incoming]):
 WorkerProcess = ChildProcess[FromWorker]
 
 
-def spawn_worker() -> Child:
-    """Starts a worker that imports its framework itself.
+def spawn_worker(backend: str) -> Child:
+    """Starts a worker that imports its framework itself, in the environment that the backend has.
 
     Raises:
         OSError: The machine is short of processes or of file descriptors.
     """
-    return SpawnedChild("quadriga.workers.process")
+    return SpawnedChild(interpreter_of(backend), "quadriga.workers.process")

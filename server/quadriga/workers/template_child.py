@@ -12,6 +12,7 @@ import msgspec
 
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ChildProcess, ForkedChild, SpawnedChild
+from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import (
     Exited,
     Fork,
@@ -70,7 +71,8 @@ class Template:
         self._on_change = on_change
         self._asked: deque[Asked] = deque()
         self._workers: dict[int, ForkedChild] = {}
-        child = SpawnedChild("quadriga.workers.template", env={**os.environ, **_WITHOUT_THREADS})
+        environment = {**os.environ, **_WITHOUT_THREADS}
+        child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment)
         self._process: ChildProcess[FromTemplate] = ChildProcess(f"template of {load.backend}", child, FromTemplate)
         self._process.loop.add_reader(child.end, self._receive)
         # Only what the environment can depend on: which model it is would only mislead whoever reads a traceback.
