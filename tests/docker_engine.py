@@ -30,6 +30,10 @@ _SUPERFLUOUS: Final = (
 )  # fmt: skip
 
 
+class NoEngine(Exception):
+    """There is no engine here, and none can be set up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """An engine that runs.
@@ -69,7 +73,11 @@ class Engine:
 
 @contextlib.contextmanager
 def running_engine(folder: Path) -> Iterator[Engine]:
-    """The engine of this machine, or one in `folder` while the context lasts, with a base image to build on."""
+    """The engine of this machine, or one in `folder` while the context lasts, with a base image to build on.
+
+    Raises:
+        NoEngine: There is none, and none can be set up.
+    """
     with _any_engine(folder) as engine:
         base = BASE_IMAGE if engine.has(BASE_IMAGE) else _make_base_image(engine, folder / "base")
         options = ["--build-arg", f"BASE_IMAGE={base}"]
@@ -101,7 +109,8 @@ def _any_engine(folder: Path) -> Iterator[Engine]:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for(lambda: _is_up(engine) or process.poll() is not None, "the engine to start", _START_SECONDS)
-        assert process.poll() is None, (folder / "dockerd.log").read_text()[-4000:]
+        if process.poll() is not None:
+            raise NoEngine(f"dockerd does not start here: {(folder / 'dockerd.log').read_text()[-1000:]}")
         yield engine
     finally:
         process.send_signal(signal.SIGTERM)
@@ -116,8 +125,8 @@ def _install(*packages: str, program: str) -> None:
     """Installs packages of Debian's, unless the program is there."""
     if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
         return
-    can_install = os.geteuid() == 0 and shutil.which("apt-get")
-    assert can_install, f"{program} is not here, and only root of a Debian machine can add it"
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise NoEngine(f"{program} is not here, and only root of a Debian machine can add it")
     _must("apt-get", "update", "--quiet")
     _must("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages)
 
