@@ -25,7 +25,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study \
-	images images-gpu up down test-containers clean
+	images images-gpu sbom up down test-containers clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,6 +95,13 @@ images:  ## Build the container images: IMAGES="onnx torch tensorflow load all".
 
 images-gpu:  ## Build the images for NVIDIA GPUs: GPU_IMAGES="onnx-gpu torch-gpu tensorflow-gpu all-gpu".
 	@for image in $(GPU_IMAGES); do $(BUILD) --target $$image --tag quadriga:$$image . || exit; done
+
+sbom: $(CONTAINERS)/.installed  ## Write what the images consist of, as CycloneDX: sbom/IMAGE.json. IMAGES=onnx is one.
+	@mkdir -p sbom
+	@for image in $(IMAGES); do \
+	  $(CONTAINERS)/bin/trivy image --quiet --offline-scan --format cyclonedx --output sbom/$$image.json quadriga:$$image \
+	    || exit; \
+	done
 
 up: $(if $(QUADRIGA_MODELS),,models)  ## Serve the demo models in containers, with Prometheus and Grafana beside it.
 	@$(MAKE) --no-print-directory images IMAGES="load $(or $(QUADRIGA_IMAGE),all)"

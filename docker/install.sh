@@ -15,6 +15,8 @@ $into --requirement requirements.txt
 cd /opt/quadriga/lib/python3*/site-packages
 rm -rf tensorflow/include torch/include torch/test clang \
     onnxruntime/quantization onnxruntime/tools onnxruntime/transformers
+# The runtime a second time, for programs in C: the module for Python has its own.
+[ -e onnxruntime/capi/libonnxruntime_providers_cuda.so ] || rm -f onnxruntime/capi/libonnxruntime.so.*
 find . -path './torch/bin/*' ! -name torch_shm_manager -delete
 find . -path ./torch -prune -o -path ./tensorflow -prune -o -type d -name tests -prune -exec rm -rf {} +
 find . \( -path './ml_dtypes/*.so' -o -path './uvloop/*.so' \) -exec strip --strip-debug {} +

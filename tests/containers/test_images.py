@@ -1,7 +1,9 @@
 """The CPU images as they are run: hardened, healthy, answering, and ended by SIGTERM."""
 
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from quadriga_client import Client
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
+ROOT = Path(__file__).parents[2]
 MB = 1_000_000
 #: Image -> the models of the demo repository that it is to serve, and its largest size in bytes.
 IMAGES = {
@@ -101,3 +104,23 @@ def test_a_change_of_the_code_rebuilds_the_last_layer_alone(
 
 def layers(engine: Engine, image: str) -> list[str]:
     return engine.run("image", "inspect", "--format", '{{join .RootFS.Layers "\\n"}}', image).stdout.split()
+
+
+def test_a_bill_of_materials_has_the_packages_of_debian_and_of_python(
+    engine: Engine, built: Callable[[str], str], context: Path
+) -> None:
+    built("onnx")
+    tools = f"CONTAINERS={ROOT / '.venv' / 'containers'}"
+    command = ["make", "--no-print-directory", "sbom", "IMAGES=onnx", tools]
+    result = subprocess.run(
+        command, cwd=context, env=dict(engine.environment), capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    bill = json.loads((context / "sbom" / "onnx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    packages = {each["name"]: each.get("version") for each in bill["components"]}
+    pins = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert {name: packages.get(name) for name in ("onnxruntime", "grpcio")} == {
+        name: pins[name] for name in ("onnxruntime", "grpcio")
+    }
+    assert packages.keys() >= {"quadriga", "libc6"}

@@ -36,6 +36,7 @@ def images(variable: str) -> list[str]:
         ("hadolint", "docker/Dockerfile"),
         ("yamllint", "--strict", "--config-file", "docker/yamllint.yml", "docker"),
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yml"),
+        ("trivy", "config", "--skip-check-update", "--severity", "HIGH,CRITICAL", "--exit-code", "1", "docker"),
     ],
     ids=lambda command: command[0],
 )

