@@ -49,6 +49,7 @@ class RunningPrometheus:
     def __enter__(self) -> Self:
         try:
             self._address = wait_for(self._listening, "Prometheus to listen")
+            wait_for(self._ready, "Prometheus to have opened its storage")
         except BaseException:
             self._stop()
             raise
@@ -85,6 +86,15 @@ class RunningPrometheus:
         assert self._process.poll() is None, self._log.read_text()
         match = _LISTENING.search(self._log.read_text())
         return match[1] if match else ""
+
+    def _ready(self) -> bool:
+        """Until then, every query is answered with 503."""
+        try:
+            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=END_SECONDS):
+                return True
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
 
     def _stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
