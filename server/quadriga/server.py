@@ -72,8 +72,6 @@ class Server:
         self.config = config
         interpreters()  # a slip in them is told now, and not by the first model that needs one
         self._found = find_models(config)
-        if not self._found and config.model_control != "explicit":
-            log.warning("%s has no models: nothing is served", " and ".join(map(str, config.repositories)))
         self._ready = False
         self._health = Health()
         self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
@@ -123,6 +121,8 @@ class Server:
         except ConfigError:
             self._web.close()
             raise
+        if not self._found and not self._callers_load:
+            log.warning("%s has no models: nothing is served", " and ".join(map(str, self.config.repositories)))
         addresses = Addresses(join_address(self.config.host, grpc_port), join_address(self.config.host, http_port))
         web = asyncio.create_task(self._web.serve())
         with stop_signals() as stops:
