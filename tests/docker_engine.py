@@ -49,7 +49,7 @@ class Engine:
     build_options: tuple[str, ...] = ()
 
     def run(
-        self, *arguments: str, check: bool = True, seconds: float = 60, text: str | None = None
+        self, *arguments: str, check: bool = True, seconds: float = 300, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Runs `docker ARGUMENTS`, with `text` as its input; fails with what it printed where `check` is set."""
         command = [self.docker, *arguments]

@@ -54,4 +54,12 @@ def most_at_once(starts: Times, ends: Times) -> int:
 def started_processes(before: set[psutil.Process]) -> list[psutil.Process]:
     """Generators and echo servers of this process that are not of those before, and alive."""
     started = set(psutil.Process().children()) - before
-    return [child for child in started if is_alive(child) and "quadriga_client.load" in " ".join(child.cmdline())]
+    return [child for child in started if is_alive(child) and "quadriga_client.load" in command_line(child)]
+
+
+def command_line(process: psutil.Process) -> str:
+    """Its arguments; none of one that has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -86,9 +86,13 @@ class ModelFiles:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a model's file, or of all files in its folder; of what is not there, none."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Bytes of a model's file, or of all files in its folder; of what is not there, or goes away meanwhile, none."""
+    if path.is_dir():
+        return sum(size_of(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def name_of(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from load_runs import command_line
 from running_server import RunningServer
 from study.errors import StudyError
 from study.naive_server import NaiveServer
@@ -45,4 +46,4 @@ def test_one_that_cannot_start_is_told_of_and_leaves_nothing(tmp_path: Path) -> 
         pytest.raises(StudyError, match=r"naive server of onnx: session\.run\(None, x\), 2 threads does not start"),
     ):
         naive.url()
-    assert not [child for child in psutil.Process().children() if "study.naive_server" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "study.naive_server" in command_line(child)]

@@ -30,6 +30,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             engine = context.enter_context(running_engine(folder))
         except NoEngine as missing:
             pytest.skip(f"no Docker engine: {missing}")
+        engine.run("network", "rm", _NETWORK, check=False)  # of a run that was cut off, on an engine that is kept
         engine.run("network", "create", _NETWORK)
         context.callback(engine.run, "network", "rm", _NETWORK)
         yield engine

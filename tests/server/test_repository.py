@@ -9,7 +9,7 @@ import pytest
 from quadriga.errors import ConfigError
 from quadriga.fingerprint import fingerprint
 from quadriga.model_config import ModelConfig
-from quadriga.model_files import ModelFiles, ModelVersionFiles, format_of, read_labels
+from quadriga.model_files import ModelFiles, ModelVersionFiles, format_of, read_labels, size_of
 from quadriga.repository import scan
 
 
@@ -484,3 +484,13 @@ class TestFingerprint:
         assert fingerprint(given(path)) == before
         put(path, "longer than before")
         assert fingerprint(given(path)) != before
+
+
+def test_the_size_of_a_model_counts_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(b"abc")
+    (tmp_path / "variables" / "data").write_bytes(b"defgh")
+    (tmp_path / "gone").symlink_to("nowhere")  # as a file that is removed between listing and looking
+    assert size_of(tmp_path) == 8
+    assert size_of(tmp_path / "saved_model.pb") == 3
+    assert size_of(tmp_path / "nothing") == 0

@@ -1,11 +1,18 @@
 """Fixtures of the system tests: real servers on either transport, and the check that nothing of them is left."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from chromium import Chromium, installed
 from running_server import RunningServer, write_fake
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fonts() -> None:
+    """On a fresh machine matplotlib looks for fonts, and says so where that takes long: not in a test's command."""
+    importlib.import_module("matplotlib.font_manager")
 
 
 @pytest.fixture(scope="module", params=["native", "grpcio"])

@@ -243,7 +243,14 @@ def test_generators_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     assert len(pids) == 3
-    wait_for(lambda: not any(psutil.pid_exists(pid) and is_alive(psutil.Process(pid)) for pid in pids), "them to end")
+    wait_for(lambda: not any(map(is_running, pids)), "them to end")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return is_alive(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_nobody_listens() -> None:
