@@ -198,7 +198,7 @@ def test_cycles_of_loads_and_unloads_leave_nothing(
     )
     before, after = asyncio.run(come_and_go(config, CYCLES))
     assert after == before
-    assert after["health"] == ["", "broken"]
+    assert after["health"] == ["", "broken", "inference.GRPCInferenceService"]
     assert after["registry"] == [1, 0, 0, 0]  # the model that failed to load, which the index shows with its reason
     assert (after["processes"], after["templates"], after["plans"]) == (0, 0, 0)
     assert list(temporary.iterdir()) == []
