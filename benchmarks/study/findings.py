@@ -22,7 +22,7 @@ from study.claims import (
 from study.figures import LIKE_KERAS, Calls, Code, Served, Study, Training
 from study.lines import CORE
 from study.ratios import Ratio, Relation, ratio_of, shown
-from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 NAMES: Final = {
     TENSORFLOW: "TensorFlow",
@@ -81,11 +81,76 @@ def reasons(study: Study) -> list[str]:
     """Why the finding holds where it does, as far as the figures show it."""
     threads = max((each.threads for each in study.calls), default=1)
     return [
+        *_not_equally_fast(study.calls, threads),
         *_cost_of_calls(study.calls, PREDICT, threads),
         *_cost_of_calls(study.calls, MODEL, threads),
         *_compiled(study.calls, threads),
         *_same_loop(study.trainings),
     ]
+
+
+def _not_equally_fast(calls: Sequence[Calls], threads: int) -> Iterator[str]:
+    """What parts TensorFlow's calls from PyTorch's: prices per call and per row, and how PyTorch is run."""
+    batches = sorted({each.batch for each in calls})
+    if len(batches) < 2:
+        return
+    small, large = batches[0], batches[-1]
+    tensorflow, tensorflow_large, pytorch, pytorch_large = (
+        find_calls(calls, framework, way, batch, threads)
+        for framework, way in ((TENSORFLOW, SIGNATURE), (PYTORCH, MODULE))
+        for batch in (small, large)
+    )
+    if tensorflow is None or tensorflow_large is None or pytorch is None or pytorch_large is None:
+        return
+    at_small, at_large = tensorflow.times(pytorch), tensorflow_large.times(pytorch_large)
+    if not {at_small.relation(ABOUT), at_large.relation(ABOUT)} & {Relation.SLOWER, Relation.FASTER}:
+        return
+    yield (
+        f"On {many(threads, 'thread')}, a SavedModel's signature takes {ratio_text(at_small)} as long as PyTorch's "
+        f"{MODULE} at batch {small}, and {ratio_text(at_large)} at batch {large}."
+        + _prices(_line(tensorflow, tensorflow_large), _line(pytorch, pytorch_large), at_small, at_large)
+        + _eager(pytorch_large, find_calls(calls, PYTORCH, SERVED, large, threads), at_large)
+    )
+
+
+def _line(small: Calls, large: Calls) -> tuple[float, float]:
+    """Milliseconds per call and per row, of the straight line through two batch sizes."""
+    per_row = (large.median().value - small.median().value) / (large.batch - small.batch)
+    return small.median().value - per_row * small.batch, per_row
+
+
+def _prices(tensorflow: tuple[float, float], pytorch: tuple[float, float], at_small: Ratio, at_large: Ratio) -> str:
+    """Which of the two prices makes one slower than the other, where a straight line makes sense."""
+    if min(*tensorflow, *pytorch) <= 0:
+        return ""
+    (call, row), (other_call, other_row) = tensorflow, pytorch
+    text = (
+        f" On a straight line through both, TensorFlow costs {digits(call)} ms a call and {digits(row)} ms a row, and "
+        f"PyTorch {digits(other_call)} ms and {digits(other_row)} ms"
+    )
+    slower = {Relation.SLOWER: "TensorFlow", Relation.FASTER: "PyTorch"}
+    found = [
+        f"{slower[relation]}'s price per {unit} makes it the slower one with {rows} rows"
+        for unit, rows, ratio, dearer in (
+            ("call", "few", at_small, call > other_call),
+            ("row", "many", at_large, row > other_row),
+        )
+        if (relation := ratio.relation(ABOUT)) in slower and dearer is (relation is Relation.SLOWER)
+    ]
+    return f"{text}{': ' if found else ''}{', and '.join(found)}."
+
+
+def _eager(eager: Calls, served: Calls | None, at_large: Ratio) -> str:
+    """Whether PyTorch is slow with many rows for how it is run, as the same weights run faster as served."""
+    if served is None or at_large.relation(ABOUT) is not Relation.FASTER:
+        return ""
+    times = eager.times(served)
+    if times.relation(ABOUT) is not Relation.SLOWER:
+        return ""
+    return (
+        f" At batch {eager.batch}, {MODULE}, layer by layer, takes {ratio_text(times)} as long as the same weights in "
+        "TorchScript as this server runs them: so much is how it is run, and not what it computes."
+    )
 
 
 def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[str]:

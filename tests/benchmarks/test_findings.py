@@ -6,7 +6,7 @@ import pytest
 from studies import calls, served, study, training
 from study import findings
 from study.figures import LIKE_KERAS, Calls, Code, Purpose
-from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.ways import MODEL, MODULE, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
 
 KERAS = "keras on tensorflow"
 
@@ -48,6 +48,43 @@ def test_keras_compiled_is_only_called_as_fast_as_tensorflow_where_it_is() -> No
         ]
         (text,) = findings.reasons(study(timed=timed))
         assert ("shows no such cost" in text) is expected
+
+
+def tensorflow_and_pytorch(signature: tuple[float, float], module: tuple[float, float], served: float) -> list[Calls]:
+    """Calls of both with 1 and 32 rows, and PyTorch's as served with 32."""
+    return [
+        *(calls("tensorflow", SIGNATURE, batch, ms) for batch, ms in zip((1, 32), signature, strict=True)),
+        *(calls("pytorch", MODULE, batch, ms) for batch, ms in zip((1, 32), module, strict=True)),
+        calls("pytorch", SERVED, 32, served),
+    ]
+
+
+def test_why_tensorflow_and_pytorch_part_is_told_by_their_prices_per_call_and_per_row() -> None:
+    # 0.5 ms a call and 0.1 a row, against 0.1 and 0.2.
+    (text,) = findings.reasons(study(timed=tensorflow_and_pytorch((0.6, 3.7), (0.3, 6.5), 3.25)))
+    assert "a SavedModel's signature takes 2.00 times (2.00–2.00) as long as PyTorch's module(x) at batch 1" in text  # noqa: RUF001
+    assert "TensorFlow costs 0.500 ms a call and 0.100 ms a row, and PyTorch 0.100 ms and 0.200 ms: " in text
+    assert "TensorFlow's price per call makes it the slower one with few rows, and PyTorch's price per row" in text
+    assert text.endswith("as this server runs them: so much is how it is run, and not what it computes.")
+    assert "takes 2.00 times (2.00–2.00) as long as the same weights in TorchScript" in text  # noqa: RUF001
+
+
+def test_the_reason_turns_round_where_the_figures_do() -> None:
+    (text,) = findings.reasons(study(timed=tensorflow_and_pytorch((0.3, 6.5), (0.6, 3.7), 1.0)))
+    assert text.endswith(
+        "PyTorch's price per call makes it the slower one with few rows, and TensorFlow's price per row makes it the "
+        "slower one with many rows."
+    )
+    # PyTorch's eager call is slow with many rows, and as slow as served.
+    (text,) = findings.reasons(study(timed=tensorflow_and_pytorch((0.6, 3.7), (0.3, 6.5), 6.5)))
+    assert "how it is run" not in text
+
+
+def test_no_reason_is_given_for_a_difference_that_is_not_there() -> None:
+    assert findings.reasons(study(timed=tensorflow_and_pytorch((0.6, 3.7), (0.6, 3.7), 1.0))) == []
+    # A call that takes as long with 32 rows has no price per row.
+    (text,) = findings.reasons(study(timed=tensorflow_and_pytorch((0.6, 0.6), (0.3, 6.5), 6.5)))
+    assert "straight line" not in text
 
 
 def test_networks_of_different_size_are_not_passed_off_as_the_same() -> None:
