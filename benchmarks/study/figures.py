@@ -132,7 +132,7 @@ class Served:
         errors: Others, likewise.
         lag_p99_ms: How late the generator was at most, of the rounds.
         saturated: Whether the generator was the limit in half of the rounds or more: all figures are its own then.
-        limited: In which rounds, from 0, it was; where they are fewer, they count for no figure but CPU time.
+        limited: In which rounds, from 0, it was; where they are fewer, they count for CPU time and errors alone.
     """
 
     server: str

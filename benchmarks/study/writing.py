@@ -10,7 +10,7 @@ from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, P
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.wording import estimate
-from study import answer, findings
+from study import answer, reasons
 from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, judge, trials
 from study.figures import Study, encode
 from study.plots import calls_plots, served_plots
@@ -40,9 +40,9 @@ METHOD: Final = (
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
     "Load comes from one process on the same machine, and latency counts from when a request was due. CPU time is of "
-    "the server's processes, per answer, the mean over rounds. Rounds in which the generator fell behind, or waited too "
-    "long for a CPU, are left out of all else; where they are half of the rounds or more, figures are the generator's "
-    "own and stand in brackets.",
+    "the server's processes, per answer, the mean over rounds.",
+    "Rounds in which the generator fell behind, or waited too long for a CPU, are left out of all but CPU time and "
+    "errors. Where they are half of the rounds or more, figures are the generator's own and stand in brackets.",
     "A p99 is of all rounds that count together, where there are 368 requests or more. A naive server is missing at "
     "rates that are over 90 % of the most that it answered.",
 )
@@ -93,7 +93,7 @@ def sections(study: Study) -> list[Section]:
     found = trials(study)
     return [
         Section("The answer", [*_warnings(study), Bullets(answer.answer(found)), *_trials(found), *_choices(found)]),
-        Section("Why", bullets(findings.reasons(study))),
+        Section("Why", bullets(reasons.reasons(study))),
         Section("Code", code_blocks(study)),
         Section("Training", training_blocks(study.trainings)),
         Section(CALLS, calls_blocks(study.calls)),
