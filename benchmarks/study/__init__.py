@@ -14,6 +14,7 @@
     claims.py           the article's finding under conditions  pure
     answer.py           over all of them                        pure
     findings.py         sentences that follow from figures      pure
+    reasons.py          why, likewise                       pure
     tables.py           of the study                            pure
     plots.py            of the page                             pure
     writing.py          docs/study.md, and the page

@@ -1,5 +1,7 @@
 """One server's turn under a load: from a generator's samples to figures. Runs in the study's process."""
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ from process_tree import ProcessTree
 from quadriga_client.load.arrivals import ClosedLoop, Poisson
 from quadriga_client.load.samples import Samples
 from quadriga_client.load.saturation import due_between, saturation
+from quadriga_client.load.scheduling import Look, starvation_in
 from quadriga_client.load.source import LoadSource
 from quadriga_client.load.status_codes import OK
 
@@ -29,7 +32,7 @@ class Block(NamedTuple):
         cpu_ms: CPU time of the server's processes per answer; None where nothing was answered.
         errors: Requests that were not answered.
         lag_p99_ms: How late the generator was.
-        saturated: Whether the latencies are the generator's own.
+        saturated: Whether the figures are the generator's own: it fell behind, or was short of a CPU.
     """
 
     throughput: float
@@ -40,7 +43,13 @@ class Block(NamedTuple):
     saturated: bool
 
 
-def time_block(source: LoadSource, arrivals: ClosedLoop | Poisson, seconds: float, tree: ProcessTree) -> Block:
+def time_block(
+    source: LoadSource,
+    arrivals: ClosedLoop | Poisson,
+    seconds: float,
+    tree: ProcessTree,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Block:
     """Loads a server.
 
     Args:
@@ -48,6 +57,7 @@ def time_block(source: LoadSource, arrivals: ClosedLoop | Poisson, seconds: floa
         arrivals: When requests are due.
         seconds: That count, after the settling.
         tree: The server's processes.
+        clock: That of the samples, in ns.
 
     Raises:
         LoadError: The server cannot be reached.
@@ -57,16 +67,24 @@ def time_block(source: LoadSource, arrivals: ClosedLoop | Poisson, seconds: floa
     end_ns = begin_ns + round(seconds * _S_NS)
     parts = [run.collect(begin_ns)]
     used = tree.cpu_seconds()
+    looks = [Look(clock(), run.scheduling())]
     parts.append(run.collect(end_ns))
+    looks.append(Look(clock(), run.scheduling()))
     used = tree.cpu_seconds() - used
     parts.append(run.finish())
-    return block_of(Samples.joined(parts), arrivals, run.started_ns, begin_ns, end_ns, used)
+    return block_of(Samples.joined(parts), arrivals, run.started_ns, begin_ns, end_ns, used, looks)
 
 
 def block_of(
-    samples: Samples, arrivals: ClosedLoop | Poisson, started_ns: int, begin_ns: int, end_ns: int, cpu_seconds: float
+    samples: Samples,
+    arrivals: ClosedLoop | Poisson,
+    started_ns: int,
+    begin_ns: int,
+    end_ns: int,
+    cpu_seconds: float,
+    looks: Sequence[Look] = (),
 ) -> Block:
-    """The figures of what was due, and of what ended, in [begin, end)."""
+    """The figures of what was due, and of what ended, in [begin, end); `looks` are at the generator, meanwhile."""
     due = samples.where((samples.due >= begin_ns) & (samples.due < end_ns))
     answered = due.where(due.codes == OK)
     ended = int(((samples.codes == OK) & (samples.ended >= begin_ns) & (samples.ended < end_ns)).sum())
@@ -78,6 +96,11 @@ def block_of(
         lag_share=LAG_SHARE,
         begun=int(((samples.begun >= begin_ns) & (samples.begun < end_ns)).sum()),
         due=due_between(arrivals, begin_ns - started_ns, end_ns - started_ns),
+    ) or starvation_in(
+        looks,
+        latency_ms=float(latencies_ms.mean()) if len(latencies_ms) else None,
+        lag_share=LAG_SHARE,
+        open_requests=0 if isinstance(arrivals, ClosedLoop) else len(latencies_ms),
     )
     return Block(
         throughput=ended * _S_NS / (end_ns - begin_ns),

@@ -125,13 +125,14 @@ class Served:
         mode: Closed loop, or open with Poisson arrivals.
         level: Callers, or requests per second that were wanted.
         throughput: Answers per second, by round.
-        p50_ms: By round; from when requests were due.
-        p99_ms: Likewise, of all rounds together; None where the requests are too few.
+        p50_ms: By round that counts; from when requests were due.
+        p99_ms: Likewise, of those rounds together; None where the requests are too few.
         cpu_ms: CPU time of all the server's processes per answer, by round.
         requests: Answered, in all rounds.
         errors: Others, likewise.
         lag_p99_ms: How late the generator was at most, of the rounds.
-        saturated: Whether the generator fell behind in most rounds, so that the latencies are its own.
+        saturated: Whether the generator was the limit in half of the rounds or more: all figures are its own then.
+        limited: In which rounds, from 0, it was; where they are fewer, they count for CPU time and errors alone.
     """
 
     server: str
@@ -148,10 +149,12 @@ class Served:
     errors: int
     lag_p99_ms: float
     saturated: bool
+    limited: tuple[int, ...] = ()
 
     def rate(self) -> Interval:
         """Answers per second."""
-        return median_interval(self.throughput)
+        left_out = () if self.saturated else self.limited
+        return median_interval([each for number, each in enumerate(self.throughput) if number not in left_out])
 
     def median(self) -> Interval:
         """The p50, in ms; of a server that has answered."""
@@ -162,8 +165,13 @@ class Served:
         return statistics.fmean(self.cpu_ms)
 
     def times(self, other: "Served") -> Ratio:
-        """How many times the other's answers per second this one gives, from rounds that they shared."""
-        return ratio_of(self.throughput, other.throughput)
+        """How many times the other's answers per second this one gives, from rounds that they shared and that count.
+
+        Of two that are not saturated, there are two such rounds at least, as each lacks fewer than half.
+        """
+        left_out = {*self.limited, *other.limited}
+        shared = [number for number in range(len(self.throughput)) if number not in left_out]
+        return ratio_of([self.throughput[each] for each in shared], [other.throughput[each] for each in shared])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,18 @@
 """Sentences that follow from the figures, and say something else where those do. Pure.
 
-Who answers the most is corrected for the number of ratios that are asked; reasons go by single intervals.
+Who answers the most is corrected for the number of ratios that are asked. Why the finding holds: see `reasons`.
 """
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from quadriga_client.load.formats.digits import digits
 from quadriga_client.load.formats.wording import bounds
-from study.claims import (
-    ABOUT,
-    KERAS,
-    PYTORCH,
-    TENSORFLOW,
-    closed_loops,
-    epochs,
-    find_calls,
-    many,
-)
-from study.figures import LIKE_KERAS, Calls, Code, Served, Study, Training
+from study.claims import KERAS, PYTORCH, TENSORFLOW, closed_loops, many
+from study.figures import LIKE_KERAS, Code, Served, Training
 from study.lines import CORE
-from study.ratios import Ratio, Relation, ratio_of, shown
-from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.ratios import Ratio, Relation, shown
 
 NAMES: Final = {
     TENSORFLOW: "TensorFlow",
@@ -34,8 +24,6 @@ NAMES: Final = {
     "keras on jax": "Keras on JAX",
     LIKE_KERAS: "TensorFlow, Keras' layers",
 }
-#: A cost per call is the same for every batch size where it grows less than this many times.
-_CONSTANT: Final = 2.0
 
 
 class Beside(NamedTuple):
@@ -64,108 +52,6 @@ def ratio_text(ratio: Ratio) -> str:
     """A ratio with its interval: "3.10 times (2.98-3.30)"."""
     ends = bounds(ratio.interval)
     return f"{digits(ratio.value)} times" + (f" ({ends})" if ends else "")
-
-
-def compared(name: str, times: Ratio, other: str) -> str:
-    """A clause on how long one takes beside the other."""
-    match times.relation(ABOUT):
-        case Relation.SLOWER | Relation.FASTER:
-            return f"{name} takes {ratio_text(times)} as long as {other}"
-        case Relation.ALIKE:
-            return f"{name} is about as fast as {other}, at {ratio_text(times)} its time"
-        case Relation.UNDECIDED:
-            return f"{name} took {ratio_text(times)} as long as {other}, which decides nothing either way"
-
-
-def reasons(study: Study) -> list[str]:
-    """Why the finding holds where it does, as far as the figures show it."""
-    threads = max((each.threads for each in study.calls), default=1)
-    return [
-        *_cost_of_calls(study.calls, PREDICT, threads),
-        *_cost_of_calls(study.calls, MODEL, threads),
-        *_compiled(study.calls, threads),
-        *_same_loop(study.trainings),
-    ]
-
-
-def _cost_of_calls(calls: Sequence[Calls], way: str, threads: int) -> Iterator[str]:
-    """What a way of calling Keras adds to the same file as served, at the smallest and the largest batch."""
-    batches = sorted({each.batch for each in calls})
-    if len(batches) < 2:
-        return
-    pairs = [
-        (batch, find_calls(calls, KERAS, way, batch, threads), find_calls(calls, KERAS, SERVED, batch, threads))
-        for batch in (batches[0], batches[-1])
-    ]
-    costs: list[tuple[int, float, Ratio]] = []
-    for batch, naive, served in pairs:
-        if naive is None or served is None:
-            return
-        costs.append((batch, naive.median().value - served.median().value, naive.times(served)))
-    (small, small_cost, small_times), (large, large_cost, large_times) = costs
-    text = (
-        f"On {many(threads, 'thread')}, {way} of Keras takes {ratio_text(small_times)} as long as the same file as "
-        f"this server runs it at batch {small}, and {ratio_text(large_times)} at batch {large}."
-    )
-    if small_times.relation(ABOUT) is not Relation.SLOWER:
-        yield text
-        return
-    added = f"It adds {digits(small_cost)} ms to a call there and {digits(max(large_cost, 0.0))} ms here"
-    if large_cost <= _CONSTANT * small_cost:
-        added += f", for {large / small:g} times the rows: a price per call, not per image"
-    else:
-        added += ", so that it grows with the rows"
-    low, high = small_times.interval.low, large_times.interval.high
-    shrinks = low is not None and high is not None and high < low
-    yield f"{text} {added}{'; its weight falls as batches grow.' if shrinks else '.'}"
-
-
-def _compiled(calls: Sequence[Calls], threads: int) -> Iterator[str]:
-    """Keras compiled, beside a SavedModel of the same weights: by its own `predict_on_batch`, and by this server."""
-    pairs = (
-        (PREDICT_ON_BATCH, SIGNATURE, "Keras' own compiled call, predict_on_batch,", "a SavedModel's signature"),
-        (SERVED, SERVED, "Keras, compiled by this server,", "the SavedModel as served"),
-    )
-    for keras_way, other_way, name, other in pairs:
-        found: list[tuple[int, Ratio]] = []
-        for batch in sorted({each.batch for each in calls}):
-            keras = find_calls(calls, KERAS, keras_way, batch, threads)
-            tensorflow = find_calls(calls, TENSORFLOW, other_way, batch, threads)
-            if keras and tensorflow:
-                found.append((batch, keras.times(tensorflow)))
-        if not found:
-            continue
-        listed = ", ".join(f"{ratio_text(times)} at batch {batch}" for batch, times in found)
-        beside = f"this much of the time of {other} of the same weights"
-        text = f"On {many(threads, 'thread')}, {name} takes {beside}: {listed}."
-        if all(times.relation(ABOUT) is Relation.ALIKE for _, times in found):
-            text += " So compiled, Keras shows no such cost as other ways of calling it may have."
-        yield text
-
-
-def _same_loop(trainings: Sequence[Training]) -> Iterator[str]:
-    """Training: what epochs compare, and what they do not."""
-    parameters = {each.name: each.parameters for each in trainings}
-    if {TENSORFLOW, KERAS} <= parameters.keys() and parameters[TENSORFLOW] != parameters[KERAS]:
-        times = parameters[TENSORFLOW] / parameters[KERAS]
-        text = (
-            f"The zoo's networks are not quite the same: TensorFlow's, by padding and a hidden layer, has "
-            f"{parameters[TENSORFLOW]:,} weights, {digits(times)} times as many as Keras' {parameters[KERAS]:,}"
-        )
-        own, like = epochs(trainings, TENSORFLOW), epochs(trainings, LIKE_KERAS)
-        if like and len(own) == len(like) and parameters[LIKE_KERAS] == parameters[KERAS]:
-            text += (
-                f". So the same loop is also timed with Keras' layers, and that is what is compared: an epoch of the "
-                f"zoo's own takes {ratio_text(ratio_of(own, like))} as long"
-            )
-        yield f"{text}. Calls and servers below all run one network with one set of weights."
-    eager, own = epochs(trainings, "keras on torch"), epochs(trainings, PYTORCH)
-    if eager and len(eager) == len(own) and parameters["keras on torch"] == parameters[PYTORCH]:
-        beside = ratio_of(eager, own)
-        text = f"In training, {compared('Keras on PyTorch', beside, 'a loop written in PyTorch')}, with as many weights"
-        if beside.relation(ABOUT) is Relation.SLOWER:
-            text += ". A likely cause, not measured apart: Keras dispatches layer by layer in Python there"
-        yield f"{text}."
 
 
 def beside_naive(served: Sequence[Served]) -> list[Beside]:

@@ -38,7 +38,7 @@ def measure_calls(
     Args:
         repository: With the `same_*` models.
         keras_backends: Those that are installed.
-        rounds: In each of which every way has its turn.
+        rounds: In each of which every way has its turn, after one that does not count.
         seconds: Of a turn.
         tell: Hears what is being done.
 
@@ -85,16 +85,20 @@ def _measure(
 
 
 def take_turns(running: dict[Way, Variant], batch: int, rounds: int, seconds: float) -> dict[Way, _Seen]:
-    """Every way in every round; rounds go forth and back, so that nobody is always behind the same one."""
+    """Every way in every round; rounds go forth and back, so that nobody is always behind the same one.
+
+    A first round does not count: calls get faster for a while, as frameworks trace, compile and allocate.
+    """
     seen = {way: _Seen() for way in running}
-    for round_ in range(rounds):
+    for round_ in range(rounds + 1):
         for way in list(running) if round_ % 2 == 0 else reversed(running):
             timed = running[way].ask(batch, seconds)
             if timed is None:
                 raise StudyError(f"{way.framework}, {way.call}: does not run; `{command_line(way)}` tells why")
-            seen[way].ms.append(timed.wall_ms)
-            seen[way].cpu_ms.append(timed.cpu_ms)
             seen[way].answer = seen[way].answer or timed.first
+            if round_:
+                seen[way].ms.append(timed.wall_ms)
+                seen[way].cpu_ms.append(timed.cpu_ms)
     return seen
 
 

@@ -88,7 +88,7 @@ def measure_served(
     Args:
         repository: With the `same_*` models.
         keras_backends: Those that are installed.
-        rounds: In each of which every server has its turn; an even number.
+        rounds: In each of which every server has its turn, after one that does not count; an even number.
         seconds: Of a turn.
         tell: Hears what is being done.
 
@@ -226,7 +226,10 @@ def length_for(warm_up: Block, seconds: float) -> float:
 def summary(contestant: Contestant, level: Level) -> Served:
     """What the rounds say of one server."""
     blocks = level.seen[contestant.name]
-    latencies = np.concatenate([block.latencies_ms for block in blocks])
+    limited = tuple(number for number, block in enumerate(blocks) if block.saturated)
+    saturated = 2 * len(limited) >= len(blocks)
+    counted = blocks if saturated else [block for block in blocks if not block.saturated]
+    latencies = np.concatenate([block.latencies_ms for block in counted])
     return Served(
         server=contestant.name,
         naive=contestant.naive,
@@ -235,13 +238,14 @@ def summary(contestant: Contestant, level: Level) -> Served:
         mode="closed" if isinstance(level.arrivals, ClosedLoop) else "open",
         level=value_of(level.arrivals),
         throughput=tuple(block.throughput for block in blocks),
-        p50_ms=tuple(float(np.median(block.latencies_ms)) for block in blocks if len(block.latencies_ms)),
+        p50_ms=tuple(float(np.median(block.latencies_ms)) for block in counted if len(block.latencies_ms)),
         p99_ms=float(np.percentile(latencies, 99)) if len(latencies) >= LEAST_FOR_P99 else None,
         cpu_ms=tuple(block.cpu_ms for block in blocks if block.cpu_ms is not None),
-        requests=len(latencies),
+        requests=sum(len(block.latencies_ms) for block in blocks),
         errors=sum(block.errors for block in blocks),
         lag_p99_ms=max(block.lag_p99_ms for block in blocks),
-        saturated=sum(block.saturated for block in blocks) > len(blocks) / 2,
+        saturated=saturated,
+        limited=limited,
     )
 
 

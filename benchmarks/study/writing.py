@@ -10,7 +10,7 @@ from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, P
 from quadriga_client.load.formats.markdown import document_markdown
 from quadriga_client.load.formats.page import page
 from quadriga_client.load.formats.wording import estimate
-from study import answer, findings
+from study import answer, reasons
 from study.claims import ABOUT, OTHER_BOUNDS, Judged, Trial, Verdict, judge, trials
 from study.figures import Study, encode
 from study.plots import calls_plots, served_plots
@@ -27,8 +27,10 @@ METHOD: Final = (
     "another one in the reverse. Trainings follow each other, all networks with one seed and then with the next.",
     "A figure is the median over rounds, with a 95 % bootstrap interval; of trainings, over seeds, with the lowest and "
     "the highest.",
-    "A ratio is the geometric mean of the rounds' ratios, or of the seeds', with a 95 % interval by Student's t of "
-    "their logarithms, which supposes that these are about normal.",
+    "A first round, of calls and of servers, does not count: caches fill, and frameworks trace and compile.",
+    "A ratio is the geometric mean of the rounds' ratios without the lowest and the highest, with a 95 % interval by "
+    "Yuen's t for such means of their logarithms; of fewer than five rounds, or seeds, all count, by Student's t. "
+    "Either supposes that logarithms are about normal, but for what is left out.",
     "Verdicts, and who is said to answer more, are corrected by Holm's procedure for all that is asked of a kind: that "
     "any of a kind's is wrong by chance has a probability of 5 % at most. Sentences under Why go by single intervals.",
     "All ways and servers must answer alike, or the study ends without a report: no probability may differ by more "
@@ -38,10 +40,11 @@ METHOD: Final = (
     "A naive server is grpcio with ten threads, whose handler makes the call. Quadriga runs with its defaults, and a "
     "largest batch of 32.",
     "Load comes from one process on the same machine, and latency counts from when a request was due. CPU time is of "
-    "the server's processes, per answer, the mean over rounds. Figures in brackets are the generator's own: it fell "
-    "behind.",
-    "A p99 is of all rounds together, where there are 368 requests or more. A naive server is missing at rates that "
-    "are over 90 % of the most that it answered.",
+    "the server's processes, per answer, the mean over rounds.",
+    "Rounds in which the generator fell behind, or waited too long for a CPU, are left out of all but CPU time and "
+    "errors. Where they are half of the rounds or more, figures are the generator's own and stand in brackets.",
+    "A p99 is of all rounds that count together, where there are 368 requests or more. A naive server is missing at "
+    "rates that are over 90 % of the most that it answered.",
 )
 #: The folder of what does not read well in the repository.
 PAGES: Final = "study"
@@ -90,7 +93,7 @@ def sections(study: Study) -> list[Section]:
     found = trials(study)
     return [
         Section("The answer", [*_warnings(study), Bullets(answer.answer(found)), *_trials(found), *_choices(found)]),
-        Section("Why", bullets(findings.reasons(study))),
+        Section("Why", bullets(reasons.reasons(study))),
         Section("Code", code_blocks(study)),
         Section("Training", training_blocks(study.trainings)),
         Section(CALLS, calls_blocks(study.calls)),

@@ -11,7 +11,7 @@ from study.ways import MODEL, MODULE, PREDICT, SIGNATURE
 
 EQUAL_AND_SLOW = {"tensorflow": 1.0, "pytorch": 1.05, "keras on tensorflow": 2.0, "keras on torch": 5.0}
 #: Rounds that vary by so much that 1.25 is out of reach of their mean by some four standard errors.
-UNEVEN = (0.85, 1.15, 0.9, 1.1, 0.88, 1.12)
+UNEVEN = (0.9, 1.1, 0.93, 1.07, 0.92, 1.08)
 
 
 def judged(measured: Study) -> Judged:
@@ -55,7 +55,8 @@ def test_networks_with_different_numbers_of_weights_are_not_compared() -> None:
 
 def test_a_training_counts_once_however_many_epochs_it_has() -> None:
     (trial,) = trials(study(epochs=EQUAL_AND_SLOW))
-    assert trial.tensorflow_to_pytorch.pairs == 6
+    # Of six, those between the lowest and the highest.
+    assert trial.tensorflow_to_pytorch.pairs == 4
 
 
 def test_another_bound_gives_other_verdicts() -> None:

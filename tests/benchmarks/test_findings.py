@@ -3,67 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from studies import calls, served, study, training
+from studies import served, training
 from study import findings
-from study.figures import LIKE_KERAS, Calls, Code, Purpose
-from study.ways import MODEL, PREDICT, PREDICT_ON_BATCH, SERVED, SIGNATURE
+from study.figures import Code, Purpose
 
 KERAS = "keras on tensorflow"
-
-
-def keras_calls(way: str, small: float, large: float) -> list[Calls]:
-    """A way that takes so many ms at batch 1 and 32, where the served one takes 0.5 and 2."""
-    return [
-        calls(KERAS, way, 1, small),
-        calls(KERAS, way, 32, large),
-        calls(KERAS, SERVED, 1, 0.5),
-        calls(KERAS, SERVED, 32, 2.0),
-    ]
-
-
-def test_a_constant_cost_is_called_a_price_per_call_whose_weight_falls() -> None:
-    (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 50.5, 52.0)))
-    assert "On 2 threads, model.predict(x) of Keras takes 101 times" in text
-    assert "It adds 50.0 ms to a call there and 50.0 ms here, for 32 times the rows: a price per call" in text
-    assert text.endswith("its weight falls as batches grow.")
-
-
-def test_a_cost_that_grows_with_the_rows_is_not_called_constant() -> None:
-    (text,) = findings.reasons(study(timed=keras_calls(PREDICT, 5.0, 200.0)))
-    assert "so that it grows with the rows" in text
-    assert "price per call" not in text
-    assert "weight falls" not in text
-
-
-def test_no_cost_is_explained_where_none_was_seen() -> None:
-    (text,) = findings.reasons(study(timed=keras_calls(MODEL, 0.5, 2.0)))
-    assert "adds" not in text
-
-
-def test_keras_compiled_is_only_called_as_fast_as_tensorflow_where_it_is() -> None:
-    for ms, expected in ((1.05, True), (2.0, False)):
-        timed = [
-            calls(KERAS, PREDICT_ON_BATCH, 1, ms),
-            calls("tensorflow", SIGNATURE, 1, 1.0),
-        ]
-        (text,) = findings.reasons(study(timed=timed))
-        assert ("shows no such cost" in text) is expected
-
-
-def test_networks_of_different_size_are_not_passed_off_as_the_same() -> None:
-    epochs = {"tensorflow": 1.5, LIKE_KERAS: 1.0, KERAS: 1.0, "keras on torch": 4.0, "pytorch": 1.0}
-    sizes, loop = findings.reasons(study(epochs=epochs))
-    assert "has 70,000 weights, 6.36 times as many as Keras' 11,000" in sizes
-    assert "an epoch of the zoo's own takes 1.50 times (1.50–1.50) as long" in sizes  # noqa: RUF001
-    assert "Keras on PyTorch takes 4.00 times" in loop
-    assert "dispatches layer by layer" in loop
-
-
-def test_keras_on_pytorch_is_not_explained_where_it_is_not_slow() -> None:
-    epochs = {"tensorflow": 1.0, KERAS: 1.0, "keras on torch": 1.0, "pytorch": 1.0}
-    *_, loop = findings.reasons(study(epochs=epochs))
-    assert "about as fast" in loop
-    assert "dispatches" not in loop
 
 
 def test_naive_servers_are_held_against_quadrigas_models_of_the_same_framework_and_load() -> None:

@@ -103,7 +103,7 @@ def test_parts_are_measured_with_what_is_installed_and_the_rest_is_told(
     found = make_study.measure(repository, 1.0)
     assert asked["measure_trainings"] == (("tensorflow", "torch"), make_study.SEEDS)
     assert asked["measure_served"] == (repository, ("tensorflow", "torch"), make_study.ROUNDS, 1.0)
-    assert asked["measure_calls"][-1] == pytest.approx(0.3)
+    assert asked["measure_calls"][-1] == pytest.approx(make_study.CALLS_SHARE)
     assert found.left_out == ("Keras on jax is left out: jax is not installed.",)
     assert len(found.code) == 3
     assert found.others == 0.25

@@ -21,6 +21,35 @@ def test_an_interval_is_students() -> None:
     assert math.log(interval.high) == pytest.approx(1 + 4.3027 / math.sqrt(3), abs=1e-4)
 
 
+def test_of_five_pairs_or_more_the_lowest_and_the_highest_do_not_count() -> None:
+    # Logarithms 0 to 4: those that count are 1, 2 and 3; Winsorised, 1, 1, 2, 3 and 3 have a sum of squares of 4.
+    ratio = ratio_of([math.exp(each) for each in (4, 0, 3, 1, 2)], [1.0] * 5)
+    assert ratio.mean == pytest.approx(2.0)
+    assert ratio.pairs == 3
+    assert ratio.error == pytest.approx(math.sqrt(4 / (3 * 2)))
+    assert ratio_of([math.exp(each) for each in (4, 0, 3, 1)], [1.0] * 4).pairs == 4
+
+
+@pytest.mark.parametrize("wild", [109.0, 0.01])
+def test_one_wild_round_of_six_hides_nothing(wild: float) -> None:
+    ratio = ratio_of([wild, 2.0, 2.02, 1.98, 2.01, 1.99], [1.0] * 6)
+    assert ratio.value == pytest.approx(2.0, rel=0.01)
+    assert ratio.interval.low is not None
+    assert ratio.interval.high is not None
+    assert 1.9 < ratio.interval.low < ratio.interval.high < 2.1
+    assert ratio.relation(1.25) is Relation.SLOWER
+
+
+def test_two_wild_rounds_on_one_side_are_no_accident() -> None:
+    ratio = ratio_of([109.0, 109.0, 2.02, 1.98, 2.01, 1.99], [1.0] * 6)
+    assert ratio.relation(1.25) is Relation.UNDECIDED
+
+
+def test_clear_ratios_of_six_rounds_are_shown_among_thirty() -> None:
+    ratios = [ratio_of([3.0, 3.1 + each / 100, 2.9, 3.05, 2.95, 60.0], [1.0] * 6) for each in range(30)]
+    assert set(shown(ratios, 1.25).values()) == {Relation.SLOWER}
+
+
 def test_what_slows_both_of_a_pair_is_in_no_ratio() -> None:
     ratio = ratio_of([2.0, 200.0, 20.0], [1.0, 100.0, 10.0])
     assert ratio.value == pytest.approx(2.0)

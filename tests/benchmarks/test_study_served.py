@@ -13,7 +13,7 @@ from target import Target
 
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Poisson
 from quadriga_client.load.samples import Samples, Times
-from quadriga_client.load.scheduling import Scheduling
+from quadriga_client.load.scheduling import Look, Scheduled, Scheduling
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -72,6 +72,14 @@ def test_a_generator_that_fell_behind_is_told() -> None:
     assert block_of(prompt, Poisson(5000.0), 0, 0, 100 * MS, 0.0).saturated
 
 
+@pytest.mark.parametrize(("waiting_ms", "expected"), [(1, False), (60, True)])
+@pytest.mark.parametrize("arrivals", [ClosedLoop(1), Poisson(100.0)])
+def test_a_generator_that_got_no_cpu_is_told(arrivals: ClosedLoop | Poisson, waiting_ms: int, expected: bool) -> None:
+    prompt = samples(*((at, at, at + 6, 0) for at in range(0, 100, 10)))
+    looks = [Look(0, {7: Scheduled(0, 0, 1)}), Look(100 * MS, {7: Scheduled(5 * MS, waiting_ms * MS, 11)})]
+    assert block_of(prompt, arrivals, 0, 0, 100 * MS, 0.0, looks).saturated is expected
+
+
 def test_cpu_time_is_that_of_the_counted_part_of_a_turn() -> None:
     asked: list[int] = []
 
@@ -83,7 +91,7 @@ def test_cpu_time_is_that_of_the_counted_part_of_a_turn() -> None:
             return samples((7500, 7500, 7600, 0)) if len(asked) == 2 else Samples.none()
 
         def scheduling(self) -> Scheduling:
-            return {}
+            return {7: Scheduled(0, len(asked) * 600 * MS, len(asked))}
 
         def finish(self) -> Samples:
             return Samples.none()
@@ -92,7 +100,9 @@ def test_cpu_time_is_that_of_the_counted_part_of_a_turn() -> None:
         def start(self, arrivals: Arrivals) -> Run:
             return Run()
 
-    found = time_block(Source(), ClosedLoop(1), 1.0, contestant("onnx").tree)
+    clock = iter([round(7.25 * SECOND), round(8.25 * SECOND)]).__next__
+    found = time_block(Source(), ClosedLoop(1), 1.0, contestant("onnx").tree, clock)
+    assert found.saturated
     assert asked == [round(7.25 * SECOND), round(8.25 * SECOND)]
     assert found.cpu_ms == pytest.approx(1000.0)
 
@@ -128,11 +138,24 @@ def test_a_p99_needs_enough_requests_of_all_rounds_together() -> None:
         assert (found.mode, found.level, found.requests) == ("open", 50.0, count)
 
 
-def test_a_server_is_saturated_where_most_of_its_turns_were() -> None:
+def test_a_server_is_saturated_where_half_of_its_turns_were() -> None:
     for saturated, expected in ((1, False), (2, True)):
-        blocks = [block(saturated=number < saturated) for number in range(3)]
+        blocks = [block(saturated=number < saturated) for number in range(4)]
         level = Level(rows=1, arrivals=ClosedLoop(8), seen={"onnx": blocks})
         assert summary(contestant("onnx"), level).saturated is expected
+
+
+def test_turns_that_were_the_generators_do_not_count() -> None:
+    limited = block(50.0, throughput=10.0, saturated=True)
+    level = Level(rows=1, arrivals=ClosedLoop(8), seen={"onnx": [block(), limited, block(), block()]})
+    found = summary(contestant("onnx"), level)
+    assert (found.limited, found.p50_ms, found.p99_ms, found.requests) == ((1,), (1.0, 1.0, 1.0), 1.0, 1600)
+    assert found.rate().value == 100.0
+    other = Level(rows=1, arrivals=ClosedLoop(8), seen={"b": [block(throughput=each) for each in (50, 1, 50, 50)]})
+    assert found.times(summary(contestant("b"), other)).value == pytest.approx(2.0)
+    # Where they are half, there is nothing else to tell.
+    level = Level(rows=1, arrivals=ClosedLoop(8), seen={"onnx": [limited, block()]})
+    assert summary(contestant("onnx"), level).p50_ms == (50.0, 1.0)
 
 
 def test_every_server_has_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
