@@ -15,7 +15,7 @@ ARGS ?=
 # For containers; docs/containers.md has the variables. The last image is the one that `make up` serves with.
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
-STACK = $(COMPOSE) --file docker/compose.yml
+STACK = $(COMPOSE) --file docker/compose.yml $(if $(filter %-gpu,$(QUADRIGA_IMAGE)),--file docker/compose.gpu.yml)
 LOADS := load-onnx load-torchscript load-savedmodel load-keras
 # As Compose takes it.
 GRAFANA = $(or $(GRAFANA_IMAGE),$(shell sed -n 's/.*{GRAFANA_IMAGE:-\(.*\)}/\1/p' docker/compose.yml))

@@ -40,7 +40,7 @@ def images(variable: str) -> list[str]:
     [
         ("hadolint", "docker/Dockerfile"),
         ("yamllint", "--strict", "--config-file", "docker/yamllint.yml", "docker"),
-        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yml"),
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yml", "docker/compose.gpu.yml"),
         ("trivy", "config", "--skip-check-update", "--severity", "HIGH,CRITICAL", "--exit-code", "1", "docker"),
     ],
     ids=lambda command: command[0],

@@ -75,3 +75,11 @@ def test_load_starts_the_loads_and_leaves_the_server_alone(tmp_path: Path) -> No
     assert call.startswith("LOAD_RATE=50 ")
     assert "--no-deps" in call
     assert {word for word in call.split() if word in SERVICES} == LOADS
+
+
+@pytest.mark.parametrize(("image", "gpus"), [("onnx-gpu", True), ("onnx", False)])
+def test_an_image_for_gpus_gets_them(tmp_path: Path, image: str, gpus: bool) -> None:
+    status, printed, calls = make(tmp_path, "up", f"QUADRIGA_IMAGE={image}")
+    assert status == 0, printed
+    (server,) = [call for call in calls if call.endswith("server prometheus")]
+    assert ("--file docker/compose.yml --file docker/compose.gpu.yml up" in server) is gpus
