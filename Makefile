@@ -15,7 +15,10 @@ ARGS ?=
 # For containers; docs/containers.md has the variables. The last image is the one that `make up` serves with.
 DOCKER ?= docker
 COMPOSE ?= $(DOCKER) compose
-STACK = $(COMPOSE) --file docker/compose.yml
+STACK = $(COMPOSE) --file docker/compose.yml $(if $(filter %-gpu,$(QUADRIGA_IMAGE)),--file docker/compose.gpu.yml)
+LOADS := load-onnx load-torchscript load-savedmodel load-keras
+# As Compose takes it.
+GRAFANA = $(or $(GRAFANA_IMAGE),$(shell sed -n 's/.*{GRAFANA_IMAGE:-\(.*\)}/\1/p' docker/compose.yml))
 BUILD_ARGS ?=
 BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build $(BUILD_ARGS) --file docker/Dockerfile
 IMAGES ?= onnx torch tensorflow load all
@@ -25,7 +28,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install models serve test fuzz test-clients check format proto dashboards bench study \
-	images images-gpu sbom up down test-containers clean
+	images images-gpu sbom up load down test-containers clean
 
 help:  ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -106,7 +109,14 @@ sbom: $(CONTAINERS)/.installed  ## Write what the images consist of, as CycloneD
 up: $(if $(QUADRIGA_MODELS),,models)  ## Serve the demo models in containers, with Prometheus and Grafana beside it.
 	@$(MAKE) --no-print-directory images IMAGES="load $(or $(QUADRIGA_IMAGE),all)"
 	@$(STACK) up --detach --wait --no-build server prometheus
-	@$(STACK) up --detach --wait --no-build grafana || echo "there is no Grafana: its image cannot be had; all else is up"
+	@if $(DOCKER) image inspect $(GRAFANA) >/dev/null 2>&1 || $(STACK) pull grafana; then \
+	  $(STACK) up --detach --wait --no-build grafana; \
+	else \
+	  echo "there is no Grafana: $(GRAFANA) cannot be pulled; all else is up"; \
+	fi
+
+load:  ## Send load to the demo models' four backends in the stack of `make up`, until `make down`.
+	@$(STACK) --profile load up --detach --no-build --no-deps $(LOADS)
 
 down:  ## Stop the containers of `make up`, and remove what they have stored.
 	@$(STACK) --profile load down --volumes --remove-orphans

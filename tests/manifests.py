@@ -12,7 +12,10 @@ from programs import find
 
 DOCKER: Final = Path(__file__).parents[1] / "docker"
 #: Each a folder with a kustomization.
-FOLDERS: Final = ("kubernetes/core", "kubernetes/base", "kubernetes/kserve", "kubernetes/kserve/samples", "envoy")
+FOLDERS: Final = (
+    "kubernetes/core", "kubernetes/base", "kubernetes/kserve", "kubernetes/knative", "kubernetes/kserve/samples",
+    "envoy",
+)  # fmt: skip
 
 
 @functools.cache

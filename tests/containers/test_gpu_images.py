@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Extras that share an environment -> what has to be among what they install.
 ENVIRONMENTS = {
-    ("onnx-gpu", "fast"): {"onnxruntime-gpu", "nvidia-cudnn-cu13"},
-    ("torch-gpu", "fast"): {"torch", "nvidia-cudnn-cu13"},
-    ("tensorflow-gpu", "fast"): {"tensorflow", "nvidia-cudnn-cu12"},
-    ("onnx-gpu", "torch-gpu", "fast"): {"onnxruntime-gpu", "torch", "nvidia-cudnn-cu13"},
+    ("onnx-gpu", "fast", "otel", "nvml"): {"onnxruntime-gpu", "nvidia-cudnn-cu13"},
+    ("torch-gpu", "fast", "otel", "nvml"): {"torch", "nvidia-cudnn-cu13"},
+    ("tensorflow-gpu", "fast", "otel", "nvml"): {"tensorflow", "nvidia-cudnn-cu12"},
+    ("onnx-gpu", "torch-gpu", "fast", "otel", "nvml"): {"onnxruntime-gpu", "torch", "nvidia-cudnn-cu13"},
 }
 
 

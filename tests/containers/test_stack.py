@@ -128,7 +128,7 @@ def test_all_that_can_be_had_is_up_and_healthy(stack: Stack) -> None:
 
 
 def test_under_load_every_backend_has_figures(stack: Stack) -> None:
-    stack.compose("--profile", "load", "up", "--detach", "--no-build", *loads())
+    stack.make("load")
     wait_for(
         lambda: {labels["backend"] for labels in stack.query("quadriga:rows:rate1m > 0")} == BACKENDS,
         "the rate of every backend",
@@ -143,10 +143,6 @@ def test_nothing_is_left_of_it(stack: Stack) -> None:
     assert stack.left()
     stack.make("down")
     assert stack.left() == []
-
-
-def loads() -> list[str]:
-    return [name for name, service in COMPOSE["services"].items() if service.get("profiles") == ["load"]]
 
 
 def free_ports(count: int) -> list[int]:

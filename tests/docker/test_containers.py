@@ -21,6 +21,11 @@ DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "compose.yml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+#: What an environment is called -> the extras that it is made of.
+EXTRAS = {
+    name: set(extras.split())
+    for extras, name in re.findall(r"dependencies\.py (.*) >/requirements/(\S+)\.txt", DOCKERFILE)
+}
 STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
 
 
@@ -35,7 +40,7 @@ def images(variable: str) -> list[str]:
     [
         ("hadolint", "docker/Dockerfile"),
         ("yamllint", "--strict", "--config-file", "docker/yamllint.yml", "docker"),
-        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yml"),
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yml", "docker/compose.gpu.yml"),
         ("trivy", "config", "--skip-check-update", "--severity", "HIGH,CRITICAL", "--exit-code", "1", "docker"),
     ],
     ids=lambda command: command[0],
@@ -73,8 +78,16 @@ def test_an_image_installs_its_own_frameworks(extras: tuple[str, ...], there: se
 
 
 def test_every_extra_that_the_dockerfile_names_is_one() -> None:
-    named = {name for line in re.findall(r"dependencies\.py (.*) >", DOCKERFILE) for name in line.split()}
-    assert named <= set(PROJECT["optional-dependencies"])
+    assert set().union(*EXTRAS.values()) <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("name", sorted(EXTRAS.keys() - {"load"}))
+def test_what_serves_can_trace_and_on_gpus_tells_of_them(name: str) -> None:
+    gpu = name.endswith("-gpu")
+    assert EXTRAS[name] & {"otel", "nvml"} == ({"otel", "nvml"} if gpu else {"otel"})
+    names = {re.split(r"[\[<>=]", each)[0] for each in dependencies.requirements(PROJECT, sorted(EXTRAS[name]))}
+    assert "opentelemetry-sdk" in names
+    assert ("nvidia-ml-py" in names) is gpu
 
 
 def test_every_image_is_a_stage_that_runs_as_nobody_in_particular() -> None:
