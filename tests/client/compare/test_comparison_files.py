@@ -129,7 +129,9 @@ def test_the_json_is_written_whatever_becomes_of_the_pages(tmp_path: Path) -> No
 
 
 def test_figures_of_0_can_be_drawn(tmp_path: Path) -> None:
-    made = [replace(each, throughput=0.0, p50_ms=None, p99_ms=None) for each in blocks({"a": 1.0, "b": 1.0})]
+    made = [
+        replace(each, throughput=0.0, p50_ms=None, p99_ms=None, latencies="") for each in blocks({"a": 1.0, "b": 1.0})
+    ]
     write(comparison({"a": 1.0, "b": 1.0}, levels=[level(["a", "b"], 8, made, 0)]), tmp_path)
     assert "0 (0–0)" in markdown(json.read(tmp_path / REPORT_NAME))  # noqa: RUF001
 

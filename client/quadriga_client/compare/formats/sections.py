@@ -218,8 +218,9 @@ def _conduct(report: Comparison) -> Iterator[Block]:
     inputs = report.inputs
     yield Paragraph(
         "In each round, all contestants are timed in an order that is drawn by lot and then in the reverse of it. A"
-        " figure is the median, over rounds, of the mean of a contestant's two blocks; a winner is named where the"
-        " intervals of its ratios to all others, round by round, leave out 1 on the good side."
+        " figure is the median over rounds; in a round, throughput is the mean of a contestant's two blocks, and a"
+        " percentile that of the latencies of both together. A winner is named where the intervals of its ratios to all"
+        " others, round by round, leave out 1 on the good side."
     )
     yield Paragraph(
         "Nothing is pinned to cores: generators, and servers on the same machine, share them as its kernel sees fit."
