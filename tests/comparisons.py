@@ -120,5 +120,6 @@ def comparison(throughputs: Mapping[str, float], *, levels: Sequence[Level] | No
         "one_awake": False,
         "fingerprint": Fingerprint(machine={"cpu": "Made Up 1"}, versions={"quadriga": "0.1.0"}, load_average=0.5),
         "levels": tuple([made_level(throughputs)] if levels is None else levels),
+        "generator_cores": (0, 1),
     }
     return Comparison(**{**values, **fields})

@@ -194,6 +194,18 @@ def test_how_far_verdicts_and_cores_can_be_trusted_is_said() -> None:
     assert "Nothing is pinned to cores" in text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"), [((0, 1, 2, 3, 6), "0-3,6"), ((5,), "5"), ((0, 2), "0,2"), ((), "unknown")]
+)
+def test_the_cores_of_the_generators_are_in_the_report(numbers: tuple[int, ...], said: str) -> None:
+    line = next(
+        line
+        for line in markdown(replace(REPORT, generator_cores=numbers)).splitlines()
+        if "cores that the generators may use" in line
+    )
+    assert said in line
+
+
 def test_a_problem_is_told_once() -> None:
     assert markdown(replace(REPORT, agreements=(DIFFERENT, DIFFERENT), allowed_different=True)).count("0.31") == 1
 
