@@ -7,6 +7,7 @@ import numpy as np
 
 from quadriga_client.compare.blocks import schedule
 from quadriga_client.compare.comparison import SCHEMA, Comparison, Contender, SharedInputs
+from quadriga_client.compare.latencies import kept
 from quadriga_client.compare.likeness import Agreement, OutputAgreement, Tolerance
 from quadriga_client.compare.standings import Block, Level
 from quadriga_client.compare.verdict import level
@@ -16,7 +17,13 @@ ROUNDS = 10
 
 
 def blocks(
-    throughputs: Mapping[str, float], *, rounds: int = ROUNDS, noise: float = 0.03, seed: int = 0, drift: float = 0.0
+    throughputs: Mapping[str, float],
+    *,
+    rounds: int = ROUNDS,
+    noise: float = 0.03,
+    seed: int = 0,
+    drift: float = 0.0,
+    **fields: Any,
 ) -> list[Block]:
     """Blocks of contestants with these throughputs; latency and CPU time are what those make of them.
 
@@ -26,6 +33,7 @@ def blocks(
         noise: Relative, normal, of each block; half as much again of each round, shared by all.
         seed: Of the noise and the order.
         drift: By what share all are slower at the end than at the begin.
+        fields: Of each block, in place of those made.
     """
     random = np.random.default_rng(seed)
     names = list(throughputs)
@@ -36,7 +44,7 @@ def blocks(
         name = names[turn.contestant]
         speed = throughputs[name] * shared[turn.round] * (1 + noise * random.standard_normal())
         speed *= 1 - drift * number / len(turns)
-        made.append(block(name, turn.round, float(speed)))
+        made.append(block(name, turn.round, float(speed), **fields))
     return made
 
 
@@ -55,7 +63,15 @@ def block(name: str, number: int, throughput: float, **fields: Any) -> Block:
         "cpu_ms_per_row": 500 / throughput,
         "memory_bytes": 80_000_000,
     }
+    if "latencies" not in fields:
+        values["latencies"] = latencies(8000 / throughput, 16000 / throughput)
     return Block(**{**values, **fields})
+
+
+def latencies(p50_ms: float, p99_ms: float, count: int = 100) -> str:
+    """So many latencies of a block with these percentiles, of which a twentieth are the longer ones."""
+    longer = count // 20
+    return kept(np.repeat(np.array([p50_ms * 1e6, p99_ms * 1e6], np.int64), [count - longer, longer]))
 
 
 def made_level(throughputs: Mapping[str, float], concurrency: int = 8, **fields: Any) -> Level:
@@ -104,5 +120,6 @@ def comparison(throughputs: Mapping[str, float], *, levels: Sequence[Level] | No
         "one_awake": False,
         "fingerprint": Fingerprint(machine={"cpu": "Made Up 1"}, versions={"quadriga": "0.1.0"}, load_average=0.5),
         "levels": tuple([made_level(throughputs)] if levels is None else levels),
+        "generator_cores": (0, 1),
     }
     return Comparison(**{**values, **fields})

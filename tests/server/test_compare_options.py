@@ -154,6 +154,8 @@ def failed() -> Comparison:
         pytest.param(beside(OLD), 0, id="the same again"),
         pytest.param(beside(comparison({"a": 100.0, "b": 120.0})), 4, id="worse"),
         pytest.param(beside(without_p99()), 1, id="a figure is missing"),
+        pytest.param(beside(comparison({"a": 100.0, "c": 200.0})), 1, id="a model was dropped"),
+        pytest.param(beside(comparison({"a": 100.0, "b": 200.0, "c": 1.0})), 0, id="a model is new"),
         pytest.param(failed(), 3, id="requests failed"),
         pytest.param(beside(failed()), 3, id="requests failed, beside an older report"),
         pytest.param(replace(OLD, error="gone"), 1, id="ended early"),
@@ -168,6 +170,7 @@ def test_the_exit_status_is_the_worst_that_happened(report: Comparison, status: 
     ("new", "status", "said"),
     [
         (without_p99(), 1, "not comparable any more: a with 8 callers: p99 ms"),
+        (comparison({"a": 100.0, "c": 200.0}), 1, "b is only in the older report"),
         (failed(), 3, "requests failed: 3 of a"),
         (replace(OLD, error="gone"), 1, "new.json ended early: gone"),
         (replace(OLD, interrupted=True), 1, "new.json ended early: it was interrupted"),

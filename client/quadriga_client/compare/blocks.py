@@ -3,8 +3,10 @@
 In a round every contestant has two blocks: all of them in an order, and then in the reverse of it. Whatever gets slowly
 better or worse meanwhile (a clock that throttles, a neighbour on the machine) falls on all alike: where it changes
 evenly, the mean of a contestant's two blocks is free of it (a counterbalanced order; Cochran and Cox, Experimental
-Designs, 1957, chapter 4). The orders are rows of Latin squares, drawn by lot: of as many rounds as there are
-contestants each is first in one, and what comes and goes with a period of its own does not meet the same one each time.
+Designs, 1957, chapter 4). A high percentile of both together is not quite: whose blocks are further apart spans more of
+the drift, and the lot gives each its turn at that. The orders are rows of Latin squares, drawn by lot: of as many
+rounds as there are contestants each is first in one, and what comes and goes with a period of its own does not meet the
+same one each time.
 
 A block is long enough to tell what it is to tell: it holds `BLOCK_REQUESTS` requests, and some of each caller's.
 """

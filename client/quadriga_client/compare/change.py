@@ -40,8 +40,8 @@ class Changes:
         created: When that was made.
         tolerated: The share by which a figure may get worse.
         entries: Every figure that both have.
-        missing: Figures of the older one that cannot be compared any more although their contestant and level were
-            measured again, in sentences.
+        missing: Figures of the older one that cannot be compared any more, in sentences; all of a contestant or level
+            that was not measured again are among them.
         warnings: What makes them unlike, in sentences: another machine, other versions.
     """
 

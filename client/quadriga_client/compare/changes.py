@@ -66,39 +66,34 @@ def changes(old: Comparison, new: Comparison, *, against: str, tolerated: float)
             for change in _level_changes(before[level.concurrency], level, tolerated)
         ),
         warnings=tuple(_warnings(old, new)),
-        missing=tuple(
-            text
-            for level in new.levels
-            if level.concurrency in before
-            for text in _missing(before[level.concurrency], level)
-        ),
+        missing=tuple(_missing(old, new)),
     )
 
 
 def _level_changes(old: Level, new: Level, tolerated: float) -> Iterator[Change]:
-    for first, last in _pairs(old, new):
+    firsts = {standing.contestant: standing for standing in old.standings}
+    for last in new.standings:
+        first = firsts.get(last.contestant)
         for measure in MEASURES:
             before, now = _figure(first, measure), _figure(last, measure)
             if before is not None and now is not None:
                 yield change(last.contestant, new.concurrency, measure, before, now, tolerated)
 
 
-def _missing(old: Level, new: Level) -> Iterator[str]:
-    for first, last in _pairs(old, new):
-        names = [
-            MEASURES[measure].name
-            for measure in MEASURES
-            if _figure(first, measure) is not None and _figure(last, measure) is None
-        ]
-        if names:
-            yield f"{last.contestant} with {callers(new.concurrency)}: {', '.join(names)}"
-
-
-def _pairs(old: Level, new: Level) -> Iterator[tuple[Standing, Standing]]:
-    before = {standing.contestant: standing for standing in old.standings}
-    for standing in new.standings:
-        if standing.contestant in before:
-            yield before[standing.contestant], standing
+def _missing(old: Comparison, new: Comparison) -> Iterator[str]:
+    """A contestant or a level that was dropped has lost all its figures: a check of them must not pass unnoticed."""
+    lasts = {(level.concurrency, standing.contestant): standing for level in new.levels for standing in level.standings}
+    for level in old.levels:
+        for first in level.standings:
+            last = lasts.get((level.concurrency, first.contestant))
+            names = [
+                kind.name
+                for measure, kind in MEASURES.items()
+                if _figure(first, measure) is not None and _figure(last, measure) is None
+            ]
+            if names:
+                again = "" if last else " (not measured again)"
+                yield f"{first.contestant} with {callers(level.concurrency)}: {', '.join(names)}{again}"
 
 
 def change(
@@ -131,9 +126,9 @@ def change(
     )
 
 
-def _figure(standing: Standing, measure: Measure) -> Interval | None:
+def _figure(standing: Standing | None, measure: Measure) -> Interval | None:
     """A contestant's figure; None where it was not measured, is 0, or is the load generator's."""
-    if MEASURES[measure].of_the_client and is_saturated(standing):
+    if standing is None or (MEASURES[measure].of_the_client and is_saturated(standing)):
         return None
     figure: Interval | None = getattr(standing, measure)
     return figure if figure is not None and figure.value > 0 else None

@@ -98,6 +98,8 @@ class Comparison:
         interrupted: Whether the user ended it early.
         error: What ended it early; empty where nothing did.
         changes: Beside an older report, where one was given.
+        generator_cores: By their numbers, those that the generators were allowed to run on; empty where the system does
+            not tell.
     """
 
     schema: Literal["quadriga.compare/1"]
@@ -120,6 +122,7 @@ class Comparison:
     interrupted: bool = False
     error: str = ""
     changes: Changes | None = None
+    generator_cores: tuple[int, ...] = ()
 
     @property
     def failed_requests(self) -> dict[str, int]:

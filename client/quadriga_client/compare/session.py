@@ -4,6 +4,7 @@ Contestants agree first. Whatever ends the timing early leaves a report of what 
 timing nothing is asked of anybody: all that follows is arithmetic.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -77,6 +78,7 @@ def run_comparison(
         notes=(*met.awake.notes, *met.timed.notes, *met.left),
         interrupted=met.timed.interrupted,
         error=met.timed.error,
+        generator_cores=_generator_cores(),
     )
     return _beside(options, comparison)
 
@@ -115,6 +117,11 @@ def _meet(options: CompareOptions, observer: Observer, hold: Callable[[], None])
         agreements, inputs = _agreed(options, roll)
         timed = _timed(options, roll.entries, awake, observer, hold)
     return _Met(roll.entries, agreements, inputs, timed, awake, left)
+
+
+def _generator_cores() -> tuple[int, ...]:
+    """Those of this process, from which the generators' have theirs; empty where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def _levels(options: CompareOptions, timed: Timed) -> tuple[Level, ...]:

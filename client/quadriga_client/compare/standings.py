@@ -7,7 +7,7 @@ from quadriga_client.load.report import Interval
 
 Measure: TypeAlias = Literal["throughput", "p50_ms", "p99_ms", "cpu_ms_per_row"]
 
-#: Answers of a block from which on its p99 is more than its slowest one.
+#: Answers of a block, or of a round's two together, from which on their p99 is more than their slowest one.
 LEAST_FOR_P99: Final = 100
 
 
@@ -30,6 +30,8 @@ class Block:
         cpu_requests: That this is of.
         cpu_shared: Whether it is left out because the server had other requests meanwhile, or may have had.
         memory_bytes: Resident memory of the model's workers after it; None likewise.
+        latencies: HdrHistogram's compressed encoding, of ns with three significant digits, which a round's percentiles
+            are made of; empty where nothing was answered.
     """
 
     contestant: str
@@ -46,11 +48,12 @@ class Block:
     cpu_requests: int = 0
     cpu_shared: bool = False
     memory_bytes: int | None = None
+    latencies: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A contestant's figures at one level: medians over rounds, whose two blocks count as their mean.
+    """A contestant's figures at one level: medians over rounds, see `verdict.py`.
 
     Attributes:
         contestant: Its name.
@@ -58,8 +61,8 @@ class Standing:
         saturated_blocks: Of them.
         errors: gRPC's code by name -> how many requests, of all blocks.
         throughput: Answers with OK per second; None where nothing was measured, as with the rest.
-        p50_ms: Median latency.
-        p99_ms: Of latencies.
+        p50_ms: Median latency of a round.
+        p99_ms: Likewise; None also where rounds have fewer than `LEAST_FOR_P99` answers.
         cpu_ms_per_row: CPU time of workers and server per row.
     """
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from quadriga_client.compare.latencies import kept
 from quadriga_client.compare.neighbours import Neighbours, were_quiet
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block
 from quadriga_client.load.arrivals import ClosedLoop
@@ -113,6 +114,7 @@ def time_block(
         cpu_requests=cpu.requests,
         cpu_shared=cpu.shared,
         memory_bytes=None if after is None else after.facts.memory_bytes,
+        latencies=kept(latencies_ns),
     )
 
 

@@ -1,7 +1,8 @@
 """From blocks to medians, intervals and verdicts. Pure.
 
-What counts is the round: a contestant's figure in a round is the mean of its two blocks, of CPU time that of both over
-the rows of both, and its figure at a level the median over rounds. Two contestants are compared round by round, by the
+What counts is the round: a contestant's throughput in a round is the mean of its two blocks, a percentile is that of
+the latencies of both together, CPU time that of both over the rows of both; its figure at a level is the median over
+rounds. Two contestants are compared round by round, by the
 ratio of their figures, so that a disturbance that fell on a whole round is in neither ratio.
 
 A winner is who is better than each other by the 95 % intervals of its ratios: all of them leave out 1, on the good
@@ -16,6 +17,7 @@ from statistics import fmean
 from typing import Final, TypeAlias
 
 from quadriga_client.compare.factors import is_correlated, lag1, times
+from quadriga_client.compare.latencies import percentile_together
 from quadriga_client.compare.measures import MEASURES, Kind
 from quadriga_client.compare.standings import LEAST_FOR_P99, Block, Level, Measure, Ratio, Standing, Verdict
 from quadriga_client.load.report import Interval
@@ -23,6 +25,8 @@ from quadriga_client.load.statistics.intervals import LEAST_VALUES, median_inter
 
 #: From this share of saturated blocks on, a contestant's figures are taken for the generator's.
 _MOST_SATURATED: Final = 0.5
+#: What the percentiles of a round are, and of how many answers they are at least.
+_PERCENTILES: Final[Mapping[Measure, tuple[float, int]]] = {"p50_ms": (50, 1), "p99_ms": (99, LEAST_FOR_P99)}
 
 #: By contestant's name its figure by complete round; only of those, and of rounds, in which it is known.
 Figures: TypeAlias = Mapping[str, Mapping[int, float]]
@@ -66,6 +70,8 @@ def figures_of(names: Sequence[str], blocks: Sequence[Block], measure: Measure) 
 
 def _together(blocks: Sequence[Block], measure: Measure) -> float | None:
     """The figure of a round's blocks; None where it is not known of all."""
+    if measure in _PERCENTILES:
+        return percentile_together([block.latencies for block in blocks], *_PERCENTILES[measure])
     values = [value for block in blocks if (value := getattr(block, measure)) is not None]
     if len(values) < len(blocks):
         return None
@@ -158,7 +164,7 @@ def _unable(measure: Measure, standings: Sequence[Standing], figures: Figures) -
             found[standing.contestant] = "whose requests failed"
         elif not known:
             few = measure == "p99_ms" and standing.p50_ms is not None
-            why = f"with too few requests for p99: a block has fewer than {LEAST_FOR_P99}"
+            why = f"with too few requests for p99: a round has fewer than {LEAST_FOR_P99}"
             found[standing.contestant] = why if few else "of which this is not known"
         elif not all(known.values()):
             found[standing.contestant] = "of which this is 0 in some rounds"

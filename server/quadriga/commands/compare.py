@@ -33,8 +33,8 @@ WORSE: Final = 4
 DIFFERENT: Final = 5
 _MEANINGS: Final = {
     0: "compared; there may be no winner",
-    FAILED: "not compared, or not to the end; or the report is not written, a figure of --against is missing now, or"
-    " what was loaded is not put back",
+    FAILED: "not compared, or not to the end; or the report is not written, a figure, model or level of --against is"
+    " missing now, or what was loaded is not put back",
     2: "the options are wrong",
     FAILED_REQUESTS: "compared, and requests failed",
     WORSE: "compared, and a figure is worse than in the report of --against",

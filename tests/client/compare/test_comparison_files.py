@@ -129,7 +129,9 @@ def test_the_json_is_written_whatever_becomes_of_the_pages(tmp_path: Path) -> No
 
 
 def test_figures_of_0_can_be_drawn(tmp_path: Path) -> None:
-    made = [replace(each, throughput=0.0, p50_ms=None, p99_ms=None) for each in blocks({"a": 1.0, "b": 1.0})]
+    made = [
+        replace(each, throughput=0.0, p50_ms=None, p99_ms=None, latencies="") for each in blocks({"a": 1.0, "b": 1.0})
+    ]
     write(comparison({"a": 1.0, "b": 1.0}, levels=[level(["a", "b"], 8, made, 0)]), tmp_path)
     assert "0 (0–0)" in markdown(json.read(tmp_path / REPORT_NAME))  # noqa: RUF001
 
@@ -190,6 +192,18 @@ def test_how_far_verdicts_and_cores_can_be_trusted_is_said() -> None:
     assert "Each of the 4 verdicts stands for itself" in text
     assert "not corrected for multiple comparisons" in text
     assert "Nothing is pinned to cores" in text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"), [((0, 1, 2, 3, 6), "0-3,6"), ((5,), "5"), ((0, 2), "0,2"), ((), "unknown")]
+)
+def test_the_cores_of_the_generators_are_in_the_report(numbers: tuple[int, ...], said: str) -> None:
+    line = next(
+        line
+        for line in markdown(replace(REPORT, generator_cores=numbers)).splitlines()
+        if "cores that the generators may use" in line
+    )
+    assert said in line
 
 
 def test_a_problem_is_told_once() -> None:

@@ -1,5 +1,6 @@
 """From options to the report over simulated servers: whatever ends the timing early, there is a report of it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,6 +129,13 @@ def test_what_was_measured_is_in_the_report(world: World) -> None:
     assert [level.verdicts[0].winner for level in report.levels] == ["a", "a"]
     assert (report.interrupted, report.error, report.block_seconds) == (False, "", 1.0)
     assert world.happened == ["hold", "closed", "closed", "hold"]
+
+
+def test_the_cores_that_the_generators_are_allowed_are_in_the_report(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 1}, raising=False)
+    assert compared(world).generator_cores == (1, 3)
 
 
 def died(count: int) -> None:

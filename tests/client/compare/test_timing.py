@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from simulated_source import MS, SECOND, SimulatedServer, SimulatedSource, always
 
+from quadriga_client.compare.latencies import percentile_together
 from quadriga_client.compare.neighbours import Traffic
 from quadriga_client.compare.standings import Block
 from quadriga_client.compare.timing import SETTLING_SHARE, Lane, throughput_of, time_block
@@ -41,6 +42,7 @@ def test_a_block_has_the_figures_of_its_time() -> None:
     assert (block.contestant, block.round, block.seconds) == ("a", 3, 1.0)
     assert (block.throughput, block.p50_ms, block.p99_ms) == (200.0, 20.0, 20.0)
     assert block.requests == 200
+    assert percentile_together([block.latencies], 99, least=200) == pytest.approx(20.0, rel=0.001)
     assert (block.saturated, block.errors, block.cpu_ms_per_row, block.memory_bytes) == (False, {}, None, None)
 
 
@@ -117,7 +119,7 @@ def test_a_generator_that_starves_is_noticed_though_no_request_is_late(
 def test_errors_are_counted_by_their_code() -> None:
     block = timed(SimulatedServer(always(10 * MS), code=14), concurrency=1)
     assert set(block.errors) == {"UNAVAILABLE"}
-    assert (block.throughput, block.p50_ms, block.p99_ms) == (0.0, None, None)
+    assert (block.throughput, block.p50_ms, block.p99_ms, block.latencies) == (0.0, None, None, "")
 
 
 def test_requests_that_are_given_up_after_the_block_are_errors_of_it() -> None:

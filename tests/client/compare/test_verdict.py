@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from comparisons import ROUNDS, block, blocks
+from comparisons import ROUNDS, block, blocks, latencies
 
 from quadriga_client.compare.measures import MEASURES
 from quadriga_client.compare.standings import Block, Level, Measure, Standing, Verdict
@@ -32,7 +32,7 @@ def test_one_that_is_clearly_better_wins_in_everything() -> None:
         "b has the highest throughput: 1.96 times a's (1.93 to 2.00), "
     )
     assert verdict_of(found, "p99_ms").sentence.startswith(
-        "b has the lowest p99 latency: 1.96 times lower than a's (1.93 to 2.01), "
+        "b has the lowest p99 latency: 1.96 times lower than a's (1.93 to 2.02), "
     )
 
 
@@ -66,7 +66,8 @@ def winners(repetitions: int, **fields: Any) -> list[str]:
     standings = [Standing(contestant=name, blocks=2, saturated_blocks=0, errors={}) for name in ("a", "b")]
     found = []
     for seed in range(repetitions):
-        figures = figures_of(["a", "b"], blocks({"a": 100.0, "b": 100.0}, seed=seed, **fields), "throughput")
+        made = blocks({"a": 100.0, "b": 100.0}, seed=seed, latencies="", **fields)
+        figures = figures_of(["a", "b"], made, "throughput")
         found.append(verdict("throughput", standings, figures, seed).winner)
     return [winner for winner in found if winner]
 
@@ -151,7 +152,15 @@ def test_too_few_rounds_have_no_winner(count: int) -> None:
 
 def test_one_that_never_answers_has_no_figures() -> None:
     made = [
-        replace(each, throughput=0.0, p50_ms=None, p99_ms=None, cpu_ms_per_row=None, errors={"DEADLINE_EXCEEDED": 8})
+        replace(
+            each,
+            throughput=0.0,
+            p50_ms=None,
+            p99_ms=None,
+            latencies="",
+            cpu_ms_per_row=None,
+            errors={"DEADLINE_EXCEEDED": 8},
+        )
         if each.contestant == "a"
         else each
         for each in blocks({"a": 1.0, "b": 2.0, "c": 4.0})
@@ -165,7 +174,7 @@ def test_one_that_never_answers_has_no_figures() -> None:
 
 def test_one_that_answers_nothing_in_some_block_stays_in_the_table() -> None:
     made = [
-        replace(each, throughput=0.0, p50_ms=None, p99_ms=None) if number in (0, 1) else each
+        replace(each, throughput=0.0, p50_ms=None, p99_ms=None, latencies="") if number in (0, 1) else each
         for number, each in enumerate(blocks({"a": 1.0, "b": 2.0}, rounds=8))
     ]
     found = judged(made, ["a", "b"])
@@ -188,9 +197,33 @@ def test_a_round_in_which_one_answered_nothing_at_all_has_no_ratio() -> None:
 
 
 def test_a_p99_of_too_few_requests_is_said_to_be_that() -> None:
-    made = [replace(each, p99_ms=None) if each.contestant == "b" else each for each in blocks({"a": 1.0, "b": 2.0})]
-    said = "nothing to compare; left out is b, with too few requests for p99: a block has fewer than 100"
+    few = latencies(10.0, 20.0, count=49)
+    made = [replace(each, latencies=few) if each.contestant == "b" else each for each in blocks({"a": 1.0, "b": 2.0})]
+    said = "nothing to compare; left out is b, with too few requests for p99: a round has fewer than 100"
     assert verdict_of(judged(made, ["a", "b"]), "p99_ms").sentence == said
+
+
+def test_a_p99_is_of_a_hundred_requests_of_both_blocks_together() -> None:
+    half = latencies(10.0, 20.0, count=50)
+    found = judged([replace(each, p99_ms=None, latencies=half) for each in blocks({"a": 1.0, "b": 2.0})], ["a", "b"])
+    assert [standing.p99_ms and standing.p99_ms.value for standing in found.standings] == [
+        pytest.approx(20.0, rel=0.001)
+    ] * 2
+
+
+def test_a_rounds_percentiles_are_those_of_its_blocks_latencies_together_and_not_their_mean() -> None:
+    """A block has 100 requests of 10 ms; of 60 of the other, 57 take 40 ms. The means of p50 and p99 are both 25 ms."""
+    made = [
+        block(name, number, 100.0, p50_ms=p50, p99_ms=p99, latencies=kept)
+        for number in range(6)
+        for name in ("a", "b")
+        for p50, p99, kept in ((10.0, 10.0, latencies(10.0, 10.0)), (40.0, 40.0, latencies(40.0, 10.0, count=60)))
+    ]
+    standing = judged(made, ["a", "b"]).standings[0]
+    assert standing.p50_ms is not None
+    assert standing.p99_ms is not None
+    assert standing.p50_ms.value == pytest.approx(10.0, rel=0.001)
+    assert standing.p99_ms.value == pytest.approx(40.0, rel=0.001)
 
 
 def test_cpu_time_is_that_of_both_blocks_of_a_round_over_the_rows_of_both() -> None:

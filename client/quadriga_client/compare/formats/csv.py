@@ -1,4 +1,4 @@
-"""A comparison's blocks as CSV: what all its figures are made of. Pure."""
+"""A comparison's blocks as CSV: what the figures are made of, but for the latencies. Pure."""
 
 import csv
 import io

@@ -8,7 +8,7 @@ from quadriga_client.compare.comparison import Comparison, Contender
 from quadriga_client.compare.factors import ratio_digits
 from quadriga_client.compare.likeness import Agreement
 from quadriga_client.compare.measures import MEASURES
-from quadriga_client.compare.names import callers
+from quadriga_client.compare.names import callers, cores
 from quadriga_client.compare.standings import Level, Measure, Standing, Verdict
 from quadriga_client.compare.verdict import is_saturated
 from quadriga_client.load.formats.document import Block, Bullets, Cell, Facts, Paragraph, Section, Table
@@ -218,11 +218,13 @@ def _conduct(report: Comparison) -> Iterator[Block]:
     inputs = report.inputs
     yield Paragraph(
         "In each round, all contestants are timed in an order that is drawn by lot and then in the reverse of it. A"
-        " figure is the median, over rounds, of the mean of a contestant's two blocks; a winner is named where the"
-        " intervals of its ratios to all others, round by round, leave out 1 on the good side."
+        " figure is the median over rounds; in a round, throughput is the mean of a contestant's two blocks, and a"
+        " percentile that of the latencies of both together. A winner is named where the intervals of its ratios to all"
+        " others, round by round, leave out 1 on the good side."
     )
     yield Paragraph(
-        "Nothing is pinned to cores: generators, and servers on the same machine, share them as its kernel sees fit."
+        "Nothing is pinned to cores by the comparison: generators, and servers on the same machine, share those that"
+        " they are allowed as its kernel sees fit."
     )
     if text := caution(report):
         yield Paragraph(f"{text[0].upper()}{text[1:]}.")
@@ -238,6 +240,7 @@ def _conduct(report: Comparison) -> Iterator[Block]:
             "rounds": ", ".join(f"{level.rounds} with {level_title(level)}" for level in report.levels) or "none",
             "connections of each contestant": str(report.connections),
             "generator processes of each contestant": str(report.processes),
+            "cores that the generators may use": cores(report.generator_cores) or UNKNOWN,
             "awake": "one contestant at a time" if report.one_awake else "all that the servers have loaded",
             "seed": str(report.seed),
         }

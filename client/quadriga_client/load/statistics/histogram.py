@@ -81,22 +81,31 @@ def counts_of(of: Distribution) -> Integers:
     Raises:
         LoadError: The histogram is damaged, or not one of these.
     """
+    counts = counts_in(of.histogram)
+    if counts.sum() != of.count:
+        raise LoadError(
+            f"a histogram is damaged: it holds {counts.sum()} durations, where {of.count} were measured; measure again"
+        )
+    return counts
+
+
+def counts_in(histogram: str) -> Integers:
+    """How many durations are in each bin of an encoded histogram, [bins].
+
+    Raises:
+        LoadError: It is damaged, or not one of these.
+    """
     try:
-        header = HdrHistogramEncoder.decode(of.histogram).payload
+        header = HdrHistogramEncoder.decode(histogram).payload
         limits = (header.lowest_trackable_value, header.highest_trackable_value, header.significant_figures)
         if limits != (_LOWEST_NS, HIGHEST_NS, _DIGITS):
             raise LoadError(
                 f"a histogram from {limits[0]} to {limits[1]} with {limits[2]} significant digits cannot be merged; "
                 f"it takes one of ns from {_LOWEST_NS} to {HIGHEST_NS} with {_DIGITS}"
             )
-        counts = np.array(HdrHistogram.decode(of.histogram).counts, np.int64)
+        return np.array(HdrHistogram.decode(histogram).counts, np.int64)
     except (HdrCookieException, HdrLengthException, binascii.Error, zlib.error, ValueError, IndexError) as error:
         raise LoadError(f"a histogram is damaged ({str(error) or type(error).__name__}); measure again") from None
-    if counts.sum() != of.count:
-        raise LoadError(
-            f"a histogram is damaged: it holds {counts.sum()} durations, where {of.count} were measured; measure again"
-        )
-    return counts
 
 
 def bins_of(durations_ns: Integers) -> Integers:
