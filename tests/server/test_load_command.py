@@ -312,6 +312,11 @@ def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     assert next(line for line in text.splitlines() if line.startswith("16 callers")).split()[-1] == "stable"
     for verdict in ("unstable", "saturated", "no answers"):
         assert verdict in text
+    # A generator's own figures are in brackets, as the warning above the table says, and no other ones.
+    saturated = next(line for line in text.splitlines() if line.startswith("64 callers")).split()
+    assert saturated[2] == "[1,000]"
+    assert [word for word in saturated[2:8] if (word[0], word[-1]) != ("[", "]")] == []
+    assert [line for line in text.splitlines() if "[" in line and not line.startswith("64 callers")] == []
     for said in (
         "It took a nap.", "UNAVAILABLE", "QUEUE", "TRANSPORT", "p99<15ms", "Server: INVALID",
         "Min duration: 3 s of 60 s", "2,450 answers per second",
