@@ -301,6 +301,7 @@ def test_a_missing_package_is_told_in_a_line(tmp_path: Path) -> None:
 def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     rows = [
         load_reports.row(16),
+        load_reports.row(32, stable=False),
         load_reports.row(1500, "open", errors={"UNAVAILABLE": 12}, stable=False, notes=("It took a nap.",)),
         load_reports.row(64, saturated=True),
         load_reports.silent_row(128),
@@ -310,7 +311,7 @@ def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     text = console.export_text()
     assert "…" not in text
     assert next(line for line in text.splitlines() if line.startswith("16 callers")).split()[-1] == "stable"
-    for verdict in ("unstable", "saturated", "no answers"):
+    for verdict in ("unstable", "requests", "saturated", "no answers"):
         assert verdict in text
     # A generator's own figures are in brackets, as the warning above the table says, and no other ones.
     saturated = next(line for line in text.splitlines() if line.startswith("64 callers")).split()
