@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -33,11 +33,20 @@ class Session:
         self.options: LoadOptions | None = None
         self.report: Report = load_reports.report([load_reports.row()])
         self.raises: BaseException | None = None
+        self.signal: signal.Signals | None = None
 
-    def __call__(self, client: Any, options: LoadOptions, observer: Any, **texts: str) -> Report:
+    def __call__(
+        self, client: Any, options: LoadOptions, observer: Any, *, hold: Callable[[], None], **texts: str
+    ) -> Report:
         self.options = options
         if self.raises is not None:
             raise self.raises
+        if self.signal is not None:
+            try:
+                signal.raise_signal(self.signal)
+            except KeyboardInterrupt:
+                self.report = replace(self.report, interrupted=True)
+        hold()
         observer.phase("asking the server")
         for row in self.report.rows:
             observer.level(ClosedLoop(int(row.level)))
@@ -282,6 +291,42 @@ def test_ctrl_c_before_there_is_anything_to_report(session: Session) -> None:
     result = invoke("--output", "a.json")
     assert result.exit_code == 128 + signal.SIGINT
     assert not Path("a.json").exists()
+
+
+def test_sigterm_before_there_is_anything_to_report(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "run_load_test", lambda *arguments, **texts: signal.raise_signal(signal.SIGTERM))
+    result = invoke()
+    assert (result.exit_code, result.output) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, None])
+def test_signals_while_the_report_is_written_and_printed_do_not_cost_it(
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    first: signal.Signals | None,
+) -> None:
+    """Whether or not one has ended the measurement."""
+    session.signal = first
+
+    def signalled(work: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: Any) -> None:
+            signal.raise_signal(number)
+            work(*arguments)
+            signal.raise_signal(number)
+
+        return run
+
+    monkeypatch.setattr(command, "write", signalled(command.write))
+    monkeypatch.setattr(command, "print_report", signalled(command.print_report))
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    result = invoke("--output", str(tmp_path / "a.json"))
+    assert result.exit_code == (0 if first is None else 128 + first)
+    assert json.loads((tmp_path / "a.json").read_text())["interrupted"] is (first is not None)
+    assert "8 callers" in result.stdout
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_nobody_answers() -> None:
