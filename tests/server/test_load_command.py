@@ -21,6 +21,7 @@ from quadriga.cli import main
 from quadriga.commands import load as command
 from quadriga.commands.load_display import Display, Lines, print_report
 from quadriga_client.load.arrivals import ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.formats import write
 from quadriga_client.load.mlperf import MlperfSettings
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search
 from quadriga_client.load.report import Mlperf, Report, Slo, Window
@@ -319,8 +320,8 @@ def test_signals_while_the_report_is_written_and_printed_do_not_cost_it(
 
         return run
 
-    monkeypatch.setattr(command, "write", signalled(command.write))
-    monkeypatch.setattr(command, "print_report", signalled(command.print_report))
+    monkeypatch.setattr(command, "write", signalled(write))
+    monkeypatch.setattr(command, "print_report", signalled(print_report))
     before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     result = invoke("--output", str(tmp_path / "a.json"))
     assert result.exit_code == (0 if first is None else 128 + first)

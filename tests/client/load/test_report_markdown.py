@@ -66,7 +66,11 @@ def test_rows_with_failed_requests_are_not_stable_and_never_hailed() -> None:
     assert "Requests failed at 16 callers" in text
     assert "Highest throughput: **1,000/s**" in text
     assert "Highest throughput" not in markdown(report([failed]))
-    for graver, changes in {"generator saturated": {"saturated": True}, "falls behind": {"keeps_up": False}}.items():
+    graver_ones: dict[str, dict[str, Any]] = {
+        "generator saturated": {"saturated": True},
+        "falls behind": {"keeps_up": False},
+    }
+    for graver, changes in graver_ones.items():
         text = markdown(report([row(16, errors={"UNAVAILABLE": 3}, **changes)]))
         assert table_line(text, "16 callers")[1] == f"**{graver}**"
 
