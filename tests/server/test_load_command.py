@@ -357,7 +357,9 @@ def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     text = console.export_text()
     assert "…" not in text
     assert next(line for line in text.splitlines() if line.startswith("16 callers")).split()[-1] == "stable"
-    for verdict in ("unstable", "requests", "saturated", "no answers"):
+    # The level and the verdict take two lines here.
+    assert next(line for line in text.splitlines() if line.startswith("1,500/s")).split()[-1] == "requests"
+    for verdict in ("unstable", "failed", "saturated", "no answers"):
         assert verdict in text
     # A generator's own figures are in brackets, as the warning above the table says, and no other ones.
     saturated = next(line for line in text.splitlines() if line.startswith("64 callers")).split()
