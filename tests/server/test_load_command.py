@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -21,6 +21,7 @@ from quadriga.cli import main
 from quadriga.commands import load as command
 from quadriga.commands.load_display import Display, Lines, print_report
 from quadriga_client.load.arrivals import ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.formats import write
 from quadriga_client.load.mlperf import MlperfSettings
 from quadriga_client.load.options import Levels, LoadOptions, Scenarios, Search
 from quadriga_client.load.report import Mlperf, Report, Slo, Window
@@ -33,11 +34,20 @@ class Session:
         self.options: LoadOptions | None = None
         self.report: Report = load_reports.report([load_reports.row()])
         self.raises: BaseException | None = None
+        self.signal: signal.Signals | None = None
 
-    def __call__(self, client: Any, options: LoadOptions, observer: Any, **texts: str) -> Report:
+    def __call__(
+        self, client: Any, options: LoadOptions, observer: Any, *, hold: Callable[[], None], **texts: str
+    ) -> Report:
         self.options = options
         if self.raises is not None:
             raise self.raises
+        if self.signal is not None:
+            try:
+                signal.raise_signal(self.signal)
+            except KeyboardInterrupt:
+                self.report = replace(self.report, interrupted=True)
+        hold()
         observer.phase("asking the server")
         for row in self.report.rows:
             observer.level(ClosedLoop(int(row.level)))
@@ -284,6 +294,42 @@ def test_ctrl_c_before_there_is_anything_to_report(session: Session) -> None:
     assert not Path("a.json").exists()
 
 
+def test_sigterm_before_there_is_anything_to_report(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "run_load_test", lambda *arguments, **texts: signal.raise_signal(signal.SIGTERM))
+    result = invoke()
+    assert (result.exit_code, result.output) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, None])
+def test_signals_while_the_report_is_written_and_printed_do_not_cost_it(
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    first: signal.Signals | None,
+) -> None:
+    """Whether or not one has ended the measurement."""
+    session.signal = first
+
+    def signalled(work: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: Any) -> None:
+            signal.raise_signal(number)
+            work(*arguments)
+            signal.raise_signal(number)
+
+        return run
+
+    monkeypatch.setattr(command, "write", signalled(write))
+    monkeypatch.setattr(command, "print_report", signalled(print_report))
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    result = invoke("--output", str(tmp_path / "a.json"))
+    assert result.exit_code == (0 if first is None else 128 + first)
+    assert json.loads((tmp_path / "a.json").read_text())["interrupted"] is (first is not None)
+    assert "8 callers" in result.stdout
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
 def test_nobody_answers() -> None:
     result = invoke("--url", "127.0.0.1:1")
     assert result.exit_code == 1
@@ -301,6 +347,7 @@ def test_a_missing_package_is_told_in_a_line(tmp_path: Path) -> None:
 def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     rows = [
         load_reports.row(16),
+        load_reports.row(32, stable=False),
         load_reports.row(1500, "open", errors={"UNAVAILABLE": 12}, stable=False, notes=("It took a nap.",)),
         load_reports.row(64, saturated=True),
         load_reports.silent_row(128),
@@ -310,8 +357,15 @@ def test_the_report_fits_a_terminal_of_eighty_columns() -> None:
     text = console.export_text()
     assert "…" not in text
     assert next(line for line in text.splitlines() if line.startswith("16 callers")).split()[-1] == "stable"
-    for verdict in ("unstable", "saturated", "no answers"):
+    # The level and the verdict take two lines here.
+    assert next(line for line in text.splitlines() if line.startswith("1,500/s")).split()[-1] == "requests"
+    for verdict in ("unstable", "failed", "saturated", "no answers"):
         assert verdict in text
+    # A generator's own figures are in brackets, as the warning above the table says, and no other ones.
+    saturated = next(line for line in text.splitlines() if line.startswith("64 callers")).split()
+    assert saturated[2] == "[1,000]"
+    assert [word for word in saturated[2:8] if (word[0], word[-1]) != ("[", "]")] == []
+    assert [line for line in text.splitlines() if "[" in line and not line.startswith("64 callers")] == []
     for said in (
         "It took a nap.", "UNAVAILABLE", "QUEUE", "TRANSPORT", "p99<15ms", "Server: INVALID",
         "Min duration: 3 s of 60 s", "2,450 answers per second",

@@ -204,7 +204,10 @@ class RunningLoad:
         return self.process.returncode, output, errors
 
 
-def test_ctrl_c_writes_what_was_measured(server: RunningServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_write_what_was_measured(
+    server: RunningServer, tmp_path: Path, number: signal.Signals
+) -> None:
     outputs = ("--output", str(tmp_path / "r.json"), "--output", str(tmp_path / "r.html"))
     running = RunningLoad(
         "slow", "--url", server.grpc, "--concurrency", "1,2", "--max-windows", "100000", "--tolerance", "0.000001",
@@ -216,9 +219,9 @@ def test_ctrl_c_writes_what_was_measured(server: RunningServer, tmp_path: Path) 
     # Windows go by; none agree that closely.
     before = server.metric("quadriga_requests_total", model="slow")
     wait_for(lambda: server.metric("quadriga_requests_total", model="slow") > before + 100, "load")
-    running.process.send_signal(signal.SIGINT)
+    running.process.send_signal(number)
     status, output, errors = running.end()
-    assert (status, errors) == (130, "")
+    assert (status, errors) == (128 + number, "")
     assert "The test was interrupted" in output
     report = report_json.decode((tmp_path / "r.json").read_bytes())
     assert report.interrupted

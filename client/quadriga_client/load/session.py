@@ -3,6 +3,7 @@
 Whatever ends it early, once the server has answered, leaves a report of what was measured until then.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -58,7 +59,13 @@ class _Found:
 
 
 def run_load_test(
-    client: Client, options: LoadOptions, observer: Observer, *, quadriga: str = "", command: str = ""
+    client: Client,
+    options: LoadOptions,
+    observer: Observer,
+    *,
+    hold: Callable[[], None] = lambda: None,
+    quadriga: str = "",
+    command: str = "",
 ) -> Report:
     """Runs a load test.
 
@@ -66,12 +73,14 @@ def run_load_test(
         client: Of the server that the options name.
         options: Of the test.
         observer: Is told how it goes.
+        hold: Is called when the load is over, before the report is made. From then on, no signal may raise
+            KeyboardInterrupt.
         quadriga: This package's version, for the report.
         command: As it was typed, for the report; without secrets.
 
     Returns:
         What was measured. Its `error` says what ended it early, such as a server that went away; `interrupted`, that
-        Ctrl-C did.
+        KeyboardInterrupt did.
 
     Raises:
         LoadError: No request can be made of the options, or no figures of the server's come from the URL for them.
@@ -88,11 +97,13 @@ def run_load_test(
     side = find_probe(client, options.model, version, options.metrics_url) if options.server_side else None
     found = _Found()
     try:
-        _Test(options, observer, made, answer, side, found).run()
+        try:
+            _Test(options, observer, made, answer, side, found).run()
+        except QuadrigaClientError as error:
+            found.error = str(error)
+        hold()  # what comes until it has returned is an interrupt with a report, too
     except (Interrupted, KeyboardInterrupt):
         found.interrupted = True
-    except QuadrigaClientError as error:
-        found.error = str(error)
     return Report(
         schema=SCHEMA,
         quadriga=quadriga,

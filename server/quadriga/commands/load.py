@@ -1,6 +1,5 @@
 """`quadriga load`: load on a model of any server, and a report of how it bore that. Runs in the command's process."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from quadriga import __version__
 from quadriga.commands.connection import Target, connection, target_options
 from quadriga.commands.console import output_console
+from quadriga.commands.endings import Endings
 from quadriga.commands.load_display import Display, Lines, Quiet, print_report
 from quadriga.commands.load_plan import DEFAULT_CONCURRENCY, Loads, plan_of
 from quadriga.commands.parsed import parse_shape, parsed, typed_command
@@ -27,10 +27,9 @@ from quadriga_client.load.report import Report
 from quadriga_client.load.session import run_load_test
 from quadriga_client.load.slo import parse_objective
 
-#: Exit statuses: not measured, or not all of it; measured, and it does not hold; ended by Ctrl-C.
+#: Exit statuses: not measured, or not all of it; measured, and it does not hold.
 FAILED: Final = 1
 NOT_HELD: Final = 3
-INTERRUPTED: Final = 130
 _EXIT_STATUS: Final = """\b
 Exit status:
   0    measured; a level may be unstable, the server fall behind, or the generator be saturated, as the report says
@@ -38,6 +37,7 @@ Exit status:
   2    the options are wrong
   3    measured, and requests failed; or --slo holds at no rate; or MLPerf says INVALID
   130  ended by Ctrl-C; what was measured until then is reported
+  143  likewise by SIGTERM
 """
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
@@ -104,7 +104,16 @@ _DEFAULTS: Final = MeasurementSettings()
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of tables.")
 @click.option("--quiet", is_flag=True, help="Show nothing but errors.")
-def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, **options: Any) -> None:  # noqa: ANN401
+@click.pass_context
+def load(
+    context: click.Context,
+    /,
+    target: Target,
+    outputs: tuple[Path, ...],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,  # noqa: ANN401 - click passes what the options declare
+) -> None:
     """Put load on MODEL of a running server, any server of the Open Inference Protocol.
 
     A request's latency counts from when it was due. Three windows in a row that agree end a level's warm-up; all that
@@ -116,11 +125,21 @@ def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, 
         load_options = options_of(target, options)
     except QuadrigaClientError as error:
         raise click.ClickException(str(error)) from None
+    with Endings() as endings:
+        context.exit(_run(load_options, target, outputs, endings, as_json=as_json, quiet=quiet))
+
+
+def _run(
+    options: LoadOptions, target: Target, outputs: Sequence[Path], endings: Endings, *, as_json: bool, quiet: bool
+) -> int:
+    """Measures, writes and prints; the exit status. Signals end the measurement, and disturb nothing after it."""
     try:
         with connection(target) as client, _observer(quiet) as observer:
-            report = run_load_test(client, load_options, observer, quadriga=__version__, command=typed_command())
+            report = run_load_test(
+                client, options, observer, hold=endings.hold, quadriga=__version__, command=typed_command()
+            )
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return endings.status
     failures = _write(report, outputs)
     if as_json:
         click.echo(json.encode(report), nl=False)
@@ -128,7 +147,7 @@ def load(target: Target, outputs: tuple[Path, ...], as_json: bool, quiet: bool, 
         print_report(output_console(), report)
     for failure in (*_problems(report), *failures):
         click.echo(f"Error: {failure}", err=True)
-    sys.exit(FAILED if failures else status_of(report))
+    return FAILED if failures else status_of(report, endings.status)
 
 
 def options_of(target: Target, options: Mapping[str, Any]) -> LoadOptions:
@@ -175,10 +194,15 @@ def options_of(target: Target, options: Mapping[str, Any]) -> LoadOptions:
         raise click.UsageError(str(error)) from None
 
 
-def status_of(report: Report) -> int:
-    """The exit status of a report that could be written."""
+def status_of(report: Report, interrupted: int) -> int:
+    """The exit status of a report that could be written.
+
+    Args:
+        report: As it is.
+        interrupted: The status where a signal ended it.
+    """
     if report.interrupted:
-        return INTERRUPTED
+        return interrupted
     if _problems(report):
         return FAILED
     if any(not run.valid for run in report.mlperf):

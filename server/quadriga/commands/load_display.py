@@ -147,7 +147,7 @@ def print_report(console: Console, report: Report) -> None:
 
 
 def levels_table(rows: Sequence[Row]) -> Table:
-    """A line per level; latencies count from when requests were due."""
+    """A line per level; latencies count from when requests were due, and a generator's own figures are in brackets."""
     table = _table("LEVEL")
     for heading in ("ANSWERS/S", *(f"P{each:g} MS" for each in _PERCENTILES), "MAX MS", "ERRORS"):
         table.add_column(heading, justify="right")
@@ -155,13 +155,12 @@ def levels_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         words, tone = verdict(row)
         latency = row.latency
-        latencies = [UNKNOWN] * (len(_PERCENTILES) + 1)
+        figures = [digits(row.throughput.value), *[UNKNOWN] * (len(_PERCENTILES) + 1)]
         if latency.count:
-            latencies = [digits(ms) for ms in (*map(latency.percentile_ms, _PERCENTILES), latency.max_ms)]
+            figures[1:] = [digits(ms) for ms in (*map(latency.percentile_ms, _PERCENTILES), latency.max_ms)]
         table.add_row(
             level(row),
-            digits(row.throughput.value),
-            *latencies,
+            *(Text(f"[{each}]" if row.saturated and each != UNKNOWN else each) for each in figures),
             f"{sum(row.errors.values()):,}",
             Text(words, style=_STYLES[tone]),
         )

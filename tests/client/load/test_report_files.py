@@ -16,7 +16,7 @@ from quadriga_client.load.formats.json import read
     [
         ("load.json", "{\n"),
         ("load.csv", "model,version,mode,"),
-        ("load.perf_analyzer.csv", "Concurrency,Inferences/Second,"),
+        ("load.perf_analyzer.csv", "Request Rate,Inferences/Second,"),
         ("load.md", "# Load test of"),
         ("load.html", "<!DOCTYPE html>"),
         ("LOAD.2.HTML", "<!DOCTYPE html>"),

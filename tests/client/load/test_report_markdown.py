@@ -59,6 +59,22 @@ def test_unstable_rows_are_marked_and_never_hailed_before_stable_ones() -> None:
     assert ", unstable)" in markdown(report([wild]))
 
 
+def test_rows_with_failed_requests_are_not_stable_and_never_hailed() -> None:
+    failed = row(16, throughput=5000.0, errors={"UNAVAILABLE": 3})
+    text = markdown(report([row(8), failed]))
+    assert table_line(text, "16 callers")[1] == "**requests failed**"
+    assert "Requests failed at 16 callers" in text
+    assert "Highest throughput: **1,000/s**" in text
+    assert "Highest throughput" not in markdown(report([failed]))
+    graver_ones: dict[str, dict[str, Any]] = {
+        "generator saturated": {"saturated": True},
+        "falls behind": {"keeps_up": False},
+    }
+    for graver, changes in graver_ones.items():
+        text = markdown(report([row(16, errors={"UNAVAILABLE": 3}, **changes)]))
+        assert table_line(text, "16 callers")[1] == f"**{graver}**"
+
+
 def test_row_without_answers_has_no_figures() -> None:
     text = markdown(report([silent_row()]))
     cells = table_line(text, "8 callers")

@@ -80,11 +80,16 @@ def run(classifier: Any, fleet: SimulatedFleet) -> Any:
     """Runs a load test of the stand-in's model."""
     classifier.on("ServerMetadata", lambda request, context: pb.ServerMetadataResponse(name="stand-in", version="3"))
 
-    def run(observer: Told | None = None, **changes: Any) -> Report:
+    def run(observer: Told | None = None, *, hold: Callable[[], None] = lambda: None, **changes: Any) -> Report:
         options = {"url": classifier.url, "model": "brightness", "plan": PLAN, "ceiling": False, **changes}
         with Client(classifier.url) as client:
             return session.run_load_test(
-                client, LoadOptions(**options), observer or Told(), quadriga="0.0", command="quadriga load brightness"
+                client,
+                LoadOptions(**options),
+                observer or Told(),
+                hold=hold,
+                quadriga="0.0",
+                command="quadriga load brightness",
             )
 
     return run
@@ -162,6 +167,23 @@ def test_ctrl_c_leaves_the_rows_until_then_and_what_was_seen_of_the_next(
     assert report.error == ""
     assert [(row.level, row.stable) for row in report.rows] == [(1, False)]
     assert fleet.closed
+
+
+def test_signals_are_held_once_the_load_is_over_and_one_until_then_leaves_a_report(
+    run: Callable[..., Report], fleet: Any
+) -> None:
+    closed: list[bool] = []
+    report = run(plan=Levels((ClosedLoop(1),)), hold=lambda: closed.append(fleet.closed))
+    assert (closed, report.interrupted) == ([True], False)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    report = run(plan=Levels((ClosedLoop(1),)), hold=interrupted)
+    assert ([row.level for row in report.rows], report.interrupted) == ([1], True)
+    fleet.source.fails_at = 5 * SECOND
+    report = run(plan=Levels((ClosedLoop(1),)), hold=interrupted)
+    assert (report.error, report.interrupted) == ("the server went away", True)
 
 
 def test_ctrl_c_before_the_load_leaves_a_report_without_rows(

@@ -2,7 +2,7 @@
 
     fleet.py        all generators, as the command's process sees them; `source.py` says what it is for
     child.py, messages.py   how such processes start and end, and what goes through their pipes
-    interrupts.py   Ctrl-C waits while what was read is put away
+    interrupts.py   Ctrl-C and SIGTERM wait while what was read is put away
     generator.py    one of them: due requests out, answers in; recorder.py sends on what it saw    generator processes
     pool.py           its connections
     http2.py            one of them: dialing.py, frames.py and frame_writer.py, headers.py

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until something is complete. Runs in the command's process."""
+"""Ctrl-C, and a SIGTERM that raises as it does, wait until something is complete. Runs in the command's process."""
 
 import contextlib
 import signal
@@ -9,11 +9,17 @@ from types import FrameType
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Keeps SIGINT back until the end of the block: what is read in it is either still to be read or stored.
+    """Keeps SIGINT and SIGTERM back until the end of the block: what is read in it is still to be read, or stored.
 
-    Blocking the signal would not do: where there are other threads, one of them takes it, and this one is interrupted.
+    Blocking the signals would not do: where there are other threads, one of them takes it, and this one is interrupted.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+    with _kept_back(signal.SIGINT), _kept_back(signal.SIGTERM):
+        yield
+
+
+@contextlib.contextmanager
+def _kept_back(number: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(number)):
         yield  # no Python code of this thread's is interrupted
         return
     came: list[int] = []
@@ -21,10 +27,10 @@ def held() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = signal.signal(number, note)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)

@@ -38,12 +38,12 @@ def perf_analyzer_csv(report: Report) -> str:
     """The rows in perf_analyzer's columns, in µs, in the order of their throughput, as it sorts them.
 
     It has no column for a verdict: rows whose generator was saturated, or that have no answer, are left out, as their
-    figures are not the server's. It has one kind of load per file: that of the report's first row. Its parts add up to
-    the average latency, which here counts from when a request was due; so "Client Send" is the wait before the
-    generator came to it, and "Client Recv", which is not measured apart, is 0. Servers that do not tell all phases have
-    no server columns, as in its own files.
+    figures are not the server's. It has one kind of load per file: that of the report's last row, since a search may
+    begin with a closed loop's. Its parts add up to the average latency, which here counts from when a request was due;
+    so "Client Send" is the wait before the generator came to it, and "Client Recv", which is not measured apart, is 0.
+    Servers that do not tell all phases have no server columns, as in its own files.
     """
-    mode = report.rows[0].mode if report.rows else "closed"
+    mode = report.rows[-1].mode if report.rows else "closed"
     rows = [row for row in report.rows if row.mode == mode and row.latency.count and not row.saturated]
     rows.sort(key=lambda row: row.throughput.value)
     told = bool(rows) and all(_tells_phases(row.server) for row in rows)

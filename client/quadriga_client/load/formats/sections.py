@@ -76,6 +76,7 @@ def _warnings(report: Report) -> Iterator[Block]:
         "no answers": "Without an answer: {}. The errors below say why.",
         "generator saturated": "The generator fell behind at {}: figures in brackets are its own, not the server's.",
         "falls behind": "The server does not keep up at {}: latencies grow as long as such a load lasts.",
+        "requests failed": "Requests failed at {}: latencies and throughput are of those that were answered.",
         "unstable": "Not steady: {}. Its windows lie further apart than allowed; another run may give other figures.",
     }
     verdicts = [(*verdict(row), name) for row, name in zip(report.rows, names(report.rows), strict=True)]
@@ -86,9 +87,12 @@ def _warnings(report: Report) -> Iterator[Block]:
 
 
 def _tiles(report: Report) -> Iterator[Block]:
-    """What most readers come for, of rows that count; those without a fault come before others."""
+    """What most readers come for, of rows that count; those without a fault come before others.
+
+    A server that refuses what is too much answers the rest the faster: what it bears is not told by rows with failures.
+    """
     tiles = []
-    believed = [row for row in report.rows if counts(row)]
+    believed = [row for row in report.rows if counts(row) and not row.errors]
     if believed:
         best = max(believed, key=lambda row: (verdict(row)[1] == "good", row.throughput.value))
         lightest = min(believed, key=lambda row: row.level)

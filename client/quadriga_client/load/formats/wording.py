@@ -54,6 +54,8 @@ def verdict(row: Row) -> tuple[str, Tone]:
         return "generator saturated", "bad"
     if row.keeps_up is False:
         return "falls behind", "bad"
+    if row.errors:
+        return "requests failed", "bad"
     return ("stable", "good") if row.stable else ("unstable", "warning")
 
 

@@ -45,6 +45,29 @@ def test_an_interrupt_goes_before_an_error() -> None:
     assert isinstance(caught.value.__context__, OSError)
 
 
+def test_a_sigterm_that_raises_waits_likewise_and_another_one_is_left_alone() -> None:
+    done: list[str] = []
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        with interrupts.held():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("what it was in")
+
+    default = signal.getsignal(signal.SIGTERM)
+    with interrupts.held():
+        assert signal.getsignal(signal.SIGTERM) == default
+    signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert (done, signal.getsignal(signal.SIGTERM)) == (["what it was in"], end)
+    finally:
+        signal.signal(signal.SIGTERM, default)
+
+
 def test_without_an_interrupt_nothing_happens() -> None:
     with interrupts.held():
         pass
