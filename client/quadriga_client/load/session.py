@@ -58,6 +58,39 @@ class _Found:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """What the server said before there was any load.
+
+    Attributes:
+        server: Its name and version; empty where it does not tell.
+        platform: Of the model.
+        version: Of the model, which answered.
+        made: The request.
+        answer: To it.
+        side: Reads the server's own figures; None: there are none, or nobody asks for them.
+    """
+
+    server: str
+    platform: str
+    version: str
+    made: Payload
+    answer: Answer
+    side: ServerProbe | None
+
+    def request(self, model: str) -> Request:
+        """What is sent, for the report."""
+        return Request(
+            model=model,
+            version=self.version,
+            bytes=len(self.made.request),
+            response_bytes=len(self.answer.response),
+            rows=self.made.rows,
+            inputs=dict(self.made.described),
+            content=self.made.content,
+        )
+
+
 def run_load_test(
     client: Client,
     options: LoadOptions,
@@ -90,15 +123,11 @@ def run_load_test(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     machine = fingerprint()
     observer.phase(f"asking the server for {options.model}")
-    server, platform = _server_name(client), client.metadata(options.model, options.version).platform
-    made = _payload(client, options)
-    answer = probe(options.target(made.request))
-    version = answer.result.model_version or options.version
-    side = find_probe(client, options.model, version, options.metrics_url) if options.server_side else None
+    met = _meet(client, options)
     found = _Found()
     try:
         try:
-            _Test(options, observer, made, answer, side, found).run()
+            _Test(options, observer, met, found).run()
         except QuadrigaClientError as error:
             found.error = str(error)
         hold()  # what comes until it has returned is an interrupt with a report, too
@@ -110,17 +139,9 @@ def run_load_test(
         created=created,
         command=command,
         url=options.url,
-        server=server,
-        platform=platform,
-        request=Request(
-            model=options.model,
-            version=version,
-            bytes=len(made.request),
-            response_bytes=len(answer.response),
-            rows=made.rows,
-            inputs=dict(made.described),
-            content=made.content,
-        ),
+        server=met.server,
+        platform=met.platform,
+        request=met.request(options.model),
         connections=options.connections,
         processes=options.processes,
         fingerprint=machine,
@@ -140,9 +161,7 @@ class _Test:
 
     options: LoadOptions
     observer: Observer
-    made: Payload
-    answer: Answer
-    side: ServerProbe | None
+    met: _Met
     found: _Found
 
     def run(self) -> None:
@@ -154,7 +173,7 @@ class _Test:
         if options.ceiling:
             self._ceiling()
         self.observer.phase("starting the generators")
-        target = options.target(self.made.request)
+        target = options.target(self.met.made.request)
         with Fleet(target, connections=options.connections, processes=options.processes) as fleet:
             if isinstance(plan, Search):
                 self._search(fleet, plan)
@@ -167,8 +186,8 @@ class _Test:
         self.observer.phase("measuring the generators' own ceiling")
         levels = plan.arrivals if isinstance(plan, Levels) else ()
         self.found.ceiling = measure_ceiling(
-            options.target(self.made.request),
-            self.answer.response,
+            options.target(self.met.made.request),
+            self.met.answer.response,
             connections=options.connections,
             processes=options.processes,
             concurrency=max(
@@ -202,8 +221,8 @@ class _Test:
                 source,
                 arrivals,
                 settings or self.options.measurement,
-                rows_per_request=self.made.rows,
-                probe=self.side,
+                rows_per_request=self.met.made.rows,
+                probe=self.met.side,
                 on_window=self.observer.window,
             )
         except (Failed, Interrupted) as cut:
@@ -216,10 +235,19 @@ class _Test:
         return row
 
     def _scenarios(self, plan: Scenarios) -> None:
-        target = self.options.target(self.made.request)
+        target = self.options.target(self.met.made.request)
         for name, settings in plan.runs:
             self.observer.phase(f"running MLPerf's scenario {name}")
             self.found.mlperf.append(run_scenario(target, name, settings=settings))
+
+
+def _meet(client: Client, options: LoadOptions) -> _Met:
+    server, platform = _server_name(client), client.metadata(options.model, options.version).platform
+    made = _payload(client, options)
+    answer = probe(options.target(made.request))
+    version = answer.result.model_version or options.version
+    side = find_probe(client, options.model, version, options.metrics_url) if options.server_side else None
+    return _Met(server, platform, version, made, answer, side)
 
 
 def _payload(client: Client, options: LoadOptions) -> Payload:
