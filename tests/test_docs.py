@@ -18,9 +18,9 @@ from quadriga.gpu_figures import read_gpus
 from quadriga.metrics import HISTOGRAMS, make_registry
 from quadriga.registry import ModelRegistry
 from quadriga.requests import Course
-from quadriga.server import SERVICE
 from quadriga.service import InferenceService
 from quadriga.spans import phases
+from quadriga_proto.conventions import SERVICE
 from quadriga_proto.inference_pb2 import DESCRIPTOR
 
 ROOT = Path(__file__).parents[1]

@@ -21,11 +21,11 @@ import numpy as np
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CodecError, contents_to_raw, from_raw, to_raw
+from quadriga_proto.conventions import SERVICE
 from study.claims import many
 from study.errors import StudyError
 from study.ways import Way, build
 
-SERVICE: Final = "inference.GRPCInferenceService"
 INPUT, OUTPUT = "image", "scores"
 #: As in gRPC's own examples.
 THREADS: Final = 10

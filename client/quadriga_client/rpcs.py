@@ -44,8 +44,6 @@ def methods() -> Mapping[str, Method]:
 
 
 METHODS: Final = methods()
-#: The service's name, which grpc.health.v1 knows as well.
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 
 def serialize(request: Message) -> bytes:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+#: The service's full name, by which grpc.health.v1 knows it as well.
+SERVICE: Final = "inference.GRPCInferenceService"
 #: The largest message that gRPC can carry, in bytes; both ends allow it, both ways.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
 #: Where a server listens, and a client looks for one, unless told otherwise.

@@ -40,11 +40,10 @@ from quadriga.transports import Services, make_transport
 from quadriga.web import WebServer
 from quadriga.workers.interpreters import interpreters
 from quadriga.workers.templates import Templates
-from quadriga_proto.inference_pb2 import DESCRIPTOR
+from quadriga_proto.conventions import SERVICE
 
 log = logging.getLogger("quadriga.server")
 
-SERVICE: Final = DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from study import naive
 from study.errors import StudyError
-from study.naive_server import SERVICE, answer, serve
+from study.naive_server import answer, serve
 from study.ways import KERAS_BACKENDS, SERVED, Way, all_ways
 from variant import Timed
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.codec import CodecError, from_raw
+from quadriga_proto.conventions import SERVICE
 
 WAYS = (Way("tensorflow", "signature(x)", "savedmodel"), Way("onnx", SERVED, "onnx"))
 

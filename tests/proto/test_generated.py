@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from quadriga_proto import inference_pb2
+from quadriga_proto.conventions import SERVICE
+
 PROTO = Path(__file__).parents[2] / "proto"
 STUBS = sorted(path.name for path in (PROTO / "quadriga_proto").glob("*_pb2.py*"))
 
@@ -34,3 +37,7 @@ def test_no_stub_is_missing_or_left_over(generated: Path) -> None:
 def test_a_stub_is_what_its_proto_says(generated: Path, name: str) -> None:
     committed = (PROTO / "quadriga_proto" / name).read_text()
     assert (generated / name).read_text() == committed, "run `make proto`"
+
+
+def test_the_services_name_is_the_stubs() -> None:
+    assert {service.full_name for service in inference_pb2.DESCRIPTOR.services_by_name.values()} == {SERVICE}

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from quadriga.addresses import DEFAULT_HOST, join_address
 from quadriga.commands.connection import Target, target_options
 from quadriga_client.errors import QuadrigaClientError
-from quadriga_client.rpcs import SERVICE, open_channel
-from quadriga_proto.conventions import DEFAULT_GRPC_PORT, MAX_MESSAGE_BYTES
+from quadriga_client.rpcs import open_channel
+from quadriga_proto.conventions import DEFAULT_GRPC_PORT, MAX_MESSAGE_BYTES, SERVICE
 
 #: The server, and that it has something to answer with.
 _BOTH: Final = ("", SERVICE)
