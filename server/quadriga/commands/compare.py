@@ -26,7 +26,7 @@ from quadriga_client.compare.session import run_comparison
 from quadriga_client.errors import QuadrigaClientError
 from quadriga_client.load.levels import parse_levels
 
-#: Exit statuses by what they mean; 1, 2, 3 and 130 mean what they do with `quadriga load`.
+#: Exit statuses by what they mean; 1, 2, 3, 130 and 143 mean what they do with `quadriga load`.
 FAILED: Final = 1
 FAILED_REQUESTS: Final = 3
 WORSE: Final = 4
