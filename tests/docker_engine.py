@@ -78,6 +78,7 @@ def running_engine(folder: Path) -> Iterator[Engine]:
     Raises:
         NoEngine: There is none, and none can be set up.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with _any_engine(folder) as engine:
         base = BASE_IMAGE if engine.has(BASE_IMAGE) else _make_base_image(engine, folder / "base")
         options = ["--build-arg", f"BASE_IMAGE={base}"]
