@@ -1,44 +1,18 @@
-"""Fixtures of the system tests: real servers on either transport, and the check that nothing of them is left."""
+"""Fixtures of the system tests."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from chromium import Chromium, installed
-from running_server import RunningServer, write_fake
+from running_server import write_fake
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _fonts() -> None:
     """On a fresh machine matplotlib looks for fonts, and says so where that takes long: not in a test's command."""
     importlib.import_module("matplotlib.font_manager")
-
-
-@pytest.fixture(scope="module", params=["native", "grpcio"])
-def transport(request: pytest.FixtureRequest) -> str:
-    """Which gRPC server carries the service: what is true of one has to be true of the other."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="module")
-def start(transport: str) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers; at the end of the module all are stopped, and nothing may be left of them."""
-    servers: list[RunningServer] = []
-
-    def start_server(*arguments: str, **options: object) -> RunningServer:
-        server = RunningServer("--transport", transport, *arguments, **options)  # type: ignore[arg-type]
-        servers.append(server)
-        return server
-
-    try:
-        yield start_server
-    finally:
-        running = [server for server in servers if server.process.poll() is None]
-        for server in servers:
-            server.stop()
-    assert all(server.process.returncode == 0 for server in running)
 
 
 @pytest.fixture(scope="module")
