@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from quadriga.specs import ModelSpec, row_bytes
+from quadriga.errors import one_line
+from quadriga.specs import ModelSpec, check_contract, row_bytes
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ForkedChild, WorkerProcess, spawn_worker
 from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
@@ -22,6 +23,8 @@ from quadriga.workers.slab import Slab, Slot, SlotState
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
 SLOTS: Final = 2
 STOP_SECONDS: Final = 5.0
+#: Of the reason why a model cannot be loaded, which may have an example of what is missing.
+_MOST_LINES: Final = 20
 
 log = logging.getLogger("quadriga.workers.worker")
 Work = TypeVar("Work")
@@ -93,6 +96,7 @@ class UnreadyWorker(Generic[Work]):
         """
         try:
             loaded = await self._answer
+            _expect_contract(loaded.spec)
             self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
         except BaseException:
             await self.stop()
@@ -120,7 +124,8 @@ class UnreadyWorker(Generic[Work]):
             if isinstance(message, Loaded):
                 self._answer.set_result(message)
             elif isinstance(message, LoadFailed):
-                self._answer.set_exception(BootFailure(message.reason))
+                lines = message.reason.splitlines()[:_MOST_LINES]
+                self._answer.set_exception(BootFailure("\n".join(map(one_line, lines))))
 
     def _fail_soon(self, what: str) -> None:
         """Fails the boot with how the process ended, which is known a moment after its socket ended."""
@@ -239,8 +244,8 @@ class Worker(Generic[Work]):
         for message in messages:
             if self._gone:  # an owner's reaction to the message before may have found it dead
                 return
-            if not isinstance(message, (BatchDone, BatchFailed)) or not self._is_next(message.slot):
-                log.error("%s sent %s out of turn and is replaced", self.name, message)
+            if not isinstance(message, (BatchDone, BatchFailed)) or not self._can_be_true(message):
+                log.error("%s sent %s, which cannot be, and is replaced", self.name, one_line(str(message)))
                 self._lose()
                 return
             self._finish(self._assigned.popleft(), message)
@@ -253,15 +258,24 @@ class Worker(Generic[Work]):
             except OSError as error:
                 reason = f"no memory to read the outputs of {message.segment_size} bytes: {error}"
             else:
-                assigned.slot.state = SlotState.DRAINING
-                self._events.done(self, assigned, message)
-                return
+                if message.segment_size <= assigned.slot.outputs.size:
+                    assigned.slot.state = SlotState.DRAINING
+                    self._events.done(self, assigned, message)
+                    return
+                reason = f"the worker told of {message.segment_size} bytes of outputs, and shares fewer"
         self._slab.release(assigned.slot)
         self._events.failed(self, assigned, reason)
 
-    def _is_next(self, slot: int) -> bool:
-        """Whether an answer is for the oldest batch: a worker takes batches in order."""
-        return bool(self._assigned) and self._assigned[0].slot.index == slot
+    def _can_be_true(self, message: BatchDone | BatchFailed) -> bool:
+        """Whether an answer is for the oldest batch, since a worker takes batches in order, and contradicts nothing."""
+        if not self._assigned or self._assigned[0].slot.index != message.slot:
+            return False
+        if isinstance(message, BatchFailed):
+            return True
+        times = (self._assigned[0].sent_ns, message.started_ns, message.computed_ns, message.finished_ns)
+        return times[0] <= times[1] <= times[2] <= times[3] <= time.monotonic_ns() and all(
+            [0 <= region.offset and 0 <= region.size <= message.segment_size - region.offset for region in message.outputs]
+        )
 
     def _lose(self) -> None:
         """The process is gone, or as good as gone: makes sure of it and hands back what it held."""
@@ -290,3 +304,10 @@ class Worker(Generic[Work]):
             os.close(self._death_watch)
             self._death_watch = None
         self._slab.close()
+
+
+def _expect_contract(spec: ModelSpec) -> None:
+    try:
+        check_contract(spec)
+    except ValueError as error:
+        raise BootFailure(one_line(f"the model's contract cannot be served: {error}")) from None
