@@ -313,6 +313,8 @@ def _named_file(folder: Path, file_name: str, config: ModelConfig) -> tuple[Path
     path = folder / file_name
     if not path.exists():
         raise ConfigError(f"model file {path} does not exist, but default_model_filename names it")
+    if not path.is_file() and not path.is_dir():
+        raise ConfigError(f"model file {path} is a pipe, a device or a socket; expected a file or a folder")
     formats = _formats_of(config)
     format_name = next(iter(formats)) if len(formats) == 1 else format_of(path)
     if format_name is None and config.backend is None:
