@@ -26,6 +26,8 @@ from quadriga_proto import inference_pb2 as pb
 COPIES = max(3, CASES // 1_000)
 LOAD_SECONDS = 120.0
 UNDER_WAY = 2
+#: The workers of the good models, and the templates of all formats but ONNX.
+PROCESSES = 1 + 2 * len(FILES) - 1
 LONGEST_REASON = 2_000
 BACKENDS = {"savedmodel": "tensorflow", "keras": "keras", "torchscript": "torchscript", "onnx": "onnx"}
 
@@ -55,8 +57,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, demo_repository: Path) -> Ite
     loads = [flag for name in ["good", *good_models()] for flag in ("--load-model", name)]
     repositories = ("--repository", str(repository), "--repository", str(demo_repository))
     server = RunningServer(*repositories, "--model-control", "explicit", *loads, env={"TMPDIR": str(temporary)})
-    workers = {process.pid for process in server.workers()}
     try:
+        # From templates workers are forked, in a fraction of the time: else most of the test would be imports.
+        wait_for(lambda: len(server.workers()) == PROCESSES, "the templates", LOAD_SECONDS)
+        workers = {process.pid for process in server.workers()}
         yield Home(server, folder, temporary)
         assert workers <= {process.pid for process in server.workers()}, "a worker of a good model, or a template, died"
         expect_health(server)
