@@ -52,8 +52,9 @@ serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 test: models  ## Run every test.
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: install  ## Send 100,000 damaged requests to each transport, and as many on a stream.
-	QUADRIGA_FUZZ_CASES=100000 $(BIN)/python -m pytest -o timeout=1800 tests/system/test_fuzz.py $(ARGS)
+fuzz: models  ## Damage requests, configurations, model files, HTTP and workers' messages; QUADRIGA_FUZZ_SEED=N repeats a run.
+	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
+	  $(BIN)/python -m pytest -o timeout=1800 -o faulthandler_timeout=0 tests/fuzz $(ARGS)
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
 	$(BIN)/python -m pytest -m chaos -o timeout=3600 tests/reliability $(ARGS)

@@ -63,7 +63,7 @@ def keras_config(source: Path, change: Callable[[dict[str, Any]], None]) -> Arch
     return {"config.json": json.dumps(config).encode()}
 
 
-def _instead_of_a_layer(module: str, class_name: str, config: Any) -> Callable[[dict[str, Any]], None]:  # noqa: ANN401
+def _instead_of_a_layer(module: str, class_name: str, config: Any) -> Callable[[dict[str, Any]], None]:
     def change(tree: dict[str, Any]) -> None:
         layer = tree["config"]["layers"][1]
         layer.update(module=module, class_name=class_name, config=config, registered_name=class_name)
@@ -78,7 +78,7 @@ REASONS = {
     "keras_traversal": "leads out of it",
     "keras_absolute": "leads out of it",
     "keras_lambda": "Lambda",
-    "keras_function": "same_keras",
+    "keras_function": "custom class 'system'",
     "keras_class": "custom class",
     "keras_reads_file": "keras_reads_file",
     "keras_deep_config": "keras_deep_config",
@@ -140,9 +140,15 @@ def _write_keras(places: Mapping[str, Path], good: Path) -> None:
     write("keras_traversal", {f"../../{ESCAPED}": b"x", f"assets/../../../{ESCAPED}": b"x"})
     write("keras_absolute", {f"/tmp/{ESCAPED}": b"x"})
     code = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults": None, "closure": None}}
-    write("keras_lambda", keras_config(good, _instead_of_a_layer("keras.layers", "Lambda", {"name": "l", "function": code})))
+    write(
+        "keras_lambda",
+        keras_config(good, _instead_of_a_layer("keras.layers", "Lambda", {"name": "l", "function": code})),
+    )
     write("keras_function", keras_config(good, _instead_of_a_layer("os", "function", "system")))
-    write("keras_class", keras_config(good, _instead_of_a_layer("subprocess", "Popen", {"args": ["touch", f"/tmp/{ESCAPED}"]})))
+    write(
+        "keras_class",
+        keras_config(good, _instead_of_a_layer("subprocess", "Popen", {"args": ["touch", f"/tmp/{ESCAPED}"]})),
+    )
     secret = str(places["keras_reads_file"].parents[3] / SECRET)
     look_up = {"name": "l", "vocabulary": secret, "max_tokens": None, "num_oov_indices": 1, "mask_token": None}
     write("keras_reads_file", keras_config(good, _instead_of_a_layer("keras.layers", "StringLookup", look_up)))
@@ -174,7 +180,9 @@ def _write_saved_models(places: Mapping[str, Path], good: Path) -> None:
 def _write_onnx(repository: Path) -> None:
     from onnx import TensorProto, helper
 
-    def write(name: str, nodes: list[Any], initializers: list[Any] | None = None, size: int = 4, labels: str = "") -> None:
+    def write(
+        name: str, nodes: list[Any], initializers: list[Any] | None = None, size: int = 4, labels: str = ""
+    ) -> None:
         shape = ["n", size]
         graph = helper.make_graph(
             nodes,
@@ -189,7 +197,7 @@ def _write_onnx(repository: Path) -> None:
             entry.key, entry.value = "labels", labels
         (repository / name / "1" / "model.onnx").write_bytes(model.SerializeToString())
 
-    def external(location: str) -> Any:  # noqa: ANN401 - a TensorProto
+    def external(location: str) -> Any:
         tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
         for key, value in (("location", location), ("offset", "0"), ("length", "16")):
             entry = tensor.external_data.add()
@@ -203,10 +211,18 @@ def _write_onnx(repository: Path) -> None:
     write("onnx_missing", add, [external("weights.bin")])
     write("onnx_cycle", [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Add", ["a", "a"], ["b"]), *relu])
     write("onnx_unknown", [helper.make_node("Explode", ["x"], ["y"], domain="ai.hostile")])
-    write("onnx_huge", add, [TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 20, 1 << 20], raw_data=b"1234")])
+    write(
+        "onnx_huge",
+        add,
+        [TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1 << 20, 1 << 20], raw_data=b"1234")],
+    )
     fill = helper.make_node("ConstantOfShape", ["s"], ["w"])
     sizes = helper.make_tensor("s", TensorProto.INT64, [2], [1 << 20, 1 << 20])
-    write("onnx_fills_memory", [fill, helper.make_node("ReduceSum", ["w"], ["r"], keepdims=0), helper.make_node("Add", ["x", "r"], ["y"])], [sizes])
+    write(
+        "onnx_fills_memory",
+        [fill, helper.make_node("ReduceSum", ["w"], ["r"], keepdims=0), helper.make_node("Add", ["x", "r"], ["y"])],
+        [sizes],
+    )
     write("onnx_wide", relu, size=1 << 45)
     write("onnx_deep_labels", relu, labels="[" * 100_000)
     write("onnx_labels_of_half_a_character", relu, labels='["\\ud800"]')
@@ -228,7 +244,9 @@ def _write_hdf5(repository: Path, good: Path) -> None:
         del weights[name]
         secret = str(repository.parent / SECRET)
         weights.create_dataset(name, shape, dtype, external=[(secret, 0, h5py.h5f.UNLIMITED)])
-    write_archive(repository / "keras_links_elsewhere" / "1" / FILES["keras"], good, {"model.weights.h5": file.getvalue()})
+    write_archive(
+        repository / "keras_links_elsewhere" / "1" / FILES["keras"], good, {"model.weights.h5": file.getvalue()}
+    )
 
 
 if __name__ == "__main__":

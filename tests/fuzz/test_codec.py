@@ -45,7 +45,9 @@ def test_raw_bytes_are_an_array_or_refused(datatype: str, shape: list[int], raw:
 
 @examples(EXAMPLES)
 @given(st.sampled_from(sorted(ITEM_SIZES)), st.lists(st.integers(0, 3), max_size=4), st.randoms(use_true_random=False))
-def test_raw_bytes_of_the_right_size_are_an_array(datatype: str, shape: list[int], chance: "np.random.Generator") -> None:
+def test_raw_bytes_of_the_right_size_are_an_array(
+    datatype: str, shape: list[int], chance: "np.random.Generator"
+) -> None:
     raw = chance.randbytes(prod(shape) * ITEM_SIZES[datatype])  # type: ignore[attr-defined]
     assert from_raw(datatype, shape, memoryview(raw)).shape == tuple(shape)
 

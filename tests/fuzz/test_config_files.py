@@ -72,7 +72,15 @@ parameters { key: "threads" value { string_value: "2" } }
 model_warmup [ { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 4 random_data: true } } } ]
 """,
 }
-KEYS = [field.name for field in ConfigMessage.DESCRIPTOR.fields] + ["name", "dims", "kind", "threads", "", "a.b", "\u00e9"]
+KEYS = [field.name for field in ConfigMessage.DESCRIPTOR.fields] + [
+    "name",
+    "dims",
+    "kind",
+    "threads",
+    "",
+    "a.b",
+    "\u00e9",
+]
 NUMBERS = (0, 1, -1, 2**31, 2**63, -(2**63) - 1, 2**70, 10**4000, 0.5, 1e308, -0.0, float("nan"), float("inf"))
 WORDS = (
     "", "m", "x", "TYPE_FP32", "TYPE_STRING", "KIND_GPU", "onnx", "own:Class", "module.x:y", "../../etc/passwd", "/etc/passwd",
@@ -260,7 +268,9 @@ def refusal_of(folder: Path, name: str) -> str:
     return error
 
 
-@pytest.mark.parametrize("file", ["../secret.txt", "/etc/passwd", "a/../../secret.txt", "link", "links/secret.txt", ".", ""])
+@pytest.mark.parametrize(
+    "file", ["../secret.txt", "/etc/passwd", "a/../../secret.txt", "link", "links/secret.txt", ".", ""]
+)
 def test_labels_lie_in_the_models_folder(folder: Path, file: str) -> None:
     (folder / "link").symlink_to(folder.parent / "secret.txt")
     (folder / "links").symlink_to(folder.parent)
@@ -305,7 +315,9 @@ def test_parameters_of_loads() -> None:
     """Paths that lead elsewhere, and configurations of any kind."""
     parameter = inference_pb2.ModelRepositoryParameter
     config = parameter(string_param='{"backend": "onnx"}')
-    parts = st.sampled_from(["", ".", "..", "1", "0", "01", "-1", "model.onnx", "a\\b", "\x00", "\n", "a" * 300, "\u00e9", "/"])
+    parts = st.sampled_from(
+        ["", ".", "..", "1", "0", "01", "-1", "model.onnx", "a\\b", "\x00", "\n", "a" * 300, "\u00e9", "/"]
+    )
     values = st.sampled_from([parameter(bytes_param=b"x"), parameter(string_param="x"), parameter(), config])
 
     @examples(CASES // 10)
@@ -327,7 +339,10 @@ def test_token_files_of_any_kind(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
 
     @examples(CASES // 50)
-    @given(st.binary(max_size=60) | st.lists(st.sampled_from([b"abc", b"a=b", b"# c", b"\x00", b"\xff", b""])).map(b"\n".join))
+    @given(
+        st.binary(max_size=60)
+        | st.lists(st.sampled_from([b"abc", b"a=b", b"# c", b"\x00", b"\xff", b""])).map(b"\n".join)
+    )
     def read(content: bytes) -> None:
         path.write_bytes(content)
         try:

@@ -64,19 +64,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, demo_repository: Path) -> Ite
         yield Home(server, folder, temporary)
         assert workers <= {process.pid for process in server.workers()}, "a worker of a good model, or a template, died"
         expect_health(server)
-        wait_for(lambda: not any(temporary.iterdir()) or is_clean(temporary), "the uploads to be removed")
+        wait_for(lambda: is_clean(temporary), "the uploads to be removed")
     finally:
         server.stop()
-    assert not list(temporary.iterdir())
+    assert not list(temporary.glob("quadriga-uploads-*"))
     assert not (Path(tempfile.gettempdir()) / ESCAPED).exists()
     assert not list(folder.rglob(ESCAPED))
     assert {path.name for path in folder.iterdir()} == {"repository", "temporary", SECRET}
 
 
 def is_clean(temporary: Path) -> bool:
-    """Whether the only thing in the server's temporary folder is the empty one of its uploads."""
-    (uploads,) = temporary.iterdir()
-    return [path.name for path in uploads.iterdir()] == ["lock"]
+    """Whether nothing is left of the uploads in the server's temporary folder but their lock."""
+    uploads = list(temporary.glob("quadriga-uploads-*"))
+    return all([path.name for path in folder.iterdir()] == ["lock"] for folder in uploads)
 
 
 def good_models() -> list[str]:

@@ -130,7 +130,10 @@ def hostile_answer(dice: random.Random) -> msgspec.Struct | bytes:
         return dice.choice(MESSAGES)
     now = time.monotonic_ns()
     shape = dice.choice(((1, 4), (1,), (), (1, number()), (number(), number()), (1, 2, 2)))
-    regions = [Region(shape, dice.choice((0, number())), dice.choice((16, number()))) for _ in range(dice.choice((1, 1, 1, 0, 2)))]
+    regions = [
+        Region(shape, dice.choice((0, number())), dice.choice((16, number())))
+        for _ in range(dice.choice((1, 1, 1, 0, 2)))
+    ]
     return BatchDone(
         slot=dice.choice((0, 0, 0, 0, number())), segment_size=dice.choice((4096, number())), outputs=tuple(regions),
         started_ns=dice.choice((now, now, now, number())), computed_ns=now, finished_ns=dice.choice((now, now, now, number())),
@@ -201,4 +204,3 @@ def _spec(**changes: Any) -> ModelSpec:
 def test_a_contract_that_nobody_can_keep_is_refused(spec: ModelSpec, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         check_contract(spec)
-

@@ -274,7 +274,10 @@ class Worker(Generic[Work]):
             return True
         times = (self._assigned[0].sent_ns, message.started_ns, message.computed_ns, message.finished_ns)
         return times[0] <= times[1] <= times[2] <= times[3] <= time.monotonic_ns() and all(
-            [0 <= region.offset and 0 <= region.size <= message.segment_size - region.offset for region in message.outputs]
+            [
+                region.offset >= 0 and 0 <= region.size <= message.segment_size - region.offset
+                for region in message.outputs
+            ]
         )
 
     def _lose(self) -> None:
