@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 from docker_engine import Engine
 from running_container import Container, running
+from running_server import wait_for, write_fake
 
-from quadriga_client import Client
+from quadriga_client import Client, RetryPolicy
+from quadriga_client.errors import QuadrigaClientError
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 #: Exit statuses: what was asked for cannot be; the command's options are no such options.
 FAILED, USAGE = 1, 2
+#: And SIGKILL.
+KILLED = 137
 #: Of /dev/shm, and in a request.
 SHM_BYTES, ROWS = 65_536, 16
 Start = Callable[..., Container]
@@ -98,6 +102,33 @@ def test_little_shared_memory_does_no_harm(start: Start, models: Path) -> None:
         images = np.zeros((ROWS, 32, 32, 3), np.float32)
         assert images.nbytes > SHM_BYTES
         assert client.infer("same_onnx", images).outputs["scores"].shape == (ROWS, 10)
+
+
+def test_memory_that_is_too_little_for_the_server(start: Start, models: Path) -> None:
+    container = start(volume(models), "--memory", "32m", "--memory-swap", "32m")
+    assert container.wait_for_end() == KILLED
+    assert container.inspect()["State"]["OOMKilled"]
+
+
+def test_memory_that_is_too_little_for_a_request_costs_a_worker(start: Start, models: Path) -> None:
+    """The kernel takes the worker, which is replaced, not the server; then requests as large as before are answered."""
+    shutil.rmtree(models / "same_onnx")
+    write_fake(models, "echo", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]})
+    container = start(volume(models), "--memory", "256m", "--memory-swap", "256m")
+    container.wait_for_health("healthy")
+    with Client(container.address(8001), timeout=60, retry=RetryPolicy(attempts=1)) as client:
+        small = np.ones((1, 8), np.float32)
+        client.infer("echo", small)
+        for mib in range(10, 200, 5):
+            try:
+                client.infer("echo", np.ones((1, mib << 18), np.float32))
+            except QuadrigaClientError as error:
+                print(mib, error)
+                break
+        wait_for(lambda: container.log().count("echo/1 is ready") > 1, "another worker", 60)
+        wait_for(lambda: client.ready("echo"), "the model", 60)
+        client.infer("echo", small)
+    assert container.inspect()["State"]["Running"]
 
 
 def test_a_port_in_use(start: Start, models: Path) -> None:

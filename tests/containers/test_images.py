@@ -97,10 +97,8 @@ def test_a_request_in_hand_is_answered_at_sigterm(
 def in_flight(container: Container) -> bool:
     """Whether a worker of it has a batch in hand."""
     program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
-    return (
-        re.search(r"^quadriga_batches_in_flight\{.*\} 1\.0$", container.execute("python", "-c", program), re.M)
-        is not None
-    )
+    page = container.execute("python", "-c", program)
+    return re.search(r"^quadriga_batches_in_flight\{.*\} 1\.0$", page, re.MULTILINE) is not None
 
 
 @pytest.mark.parametrize("served", ["torch"], indirect=True)
