@@ -234,10 +234,10 @@ class Scheduler:
                 self._wake_at(due, now)
                 return None
             requests, dead = self._queue.pop(now)
-            if dead:
-                self._fail_dead(dead)
-            if requests:
+            self._answers.fail_dead(dead)
+            if requests:  # neither the queue's nor a worker's at this moment, but not done with
                 return Batch(requests, now, self._answers.enter())
+            self._check_idle()
         return None
 
     def _send(self, worker: Worker[Batch], batch: Batch) -> None:
@@ -255,6 +255,7 @@ class Scheduler:
             log.exception("model %s: a batch cannot be sent to its worker; this is a bug", self._name)
             text = f"a batch of model {self._name!r} cannot be sent to its worker"
             self._answers.fail_batch(batch, InferenceFailed(text))
+        self._check_idle()  # it may have been the last one, and failed
 
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:

@@ -1,0 +1,606 @@
+"""A world of scheduling: real scheduler, queue, answers, workers and slabs; callers, workers' processes and time are played.
+
+What may happen is marked with `action`. Whatever is not as it was promised is noted as a fault at the moment it shows,
+since exceptions that are raised inside the scheduler's callbacks may be caught there, and `check` raises it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pytest
+from batching_model import in_order, is_due, next_batch, rows_of
+from fake_time import FakeTimeLoop
+from simulated_worker import SimulatedWorker
+from state_machines import action
+
+from quadriga.counters import ModelCounters
+from quadriga.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InferenceFailed,
+    ModelNotReady,
+    Overloaded,
+    RequestError,
+    ShuttingDown,
+    WorkerLost,
+)
+from quadriga.queue_policy import BatchPolicy, QueuePolicy
+from quadriga.requests import Batch, Course, Output, Request
+from quadriga.scheduler import EXPIRY_STEP_NS, MAX_ATTEMPTS, Scheduler
+from quadriga.specs import ModelSpec, TensorSpec
+from quadriga.units import MICROSECOND_NS
+from quadriga.workers.messages import BatchDone
+from quadriga.workers.slab import SlotState
+from quadriga.workers.worker import SLOTS, Assigned, Events, Worker
+
+_MOST_WORKERS: Final = 3
+_MOST_OPEN: Final = 40
+_ROUNDS_TO_END: Final = 400
+
+
+class Stage(Enum):
+    """Where a request is."""
+
+    WAITING = auto()
+    AT_WORKER = auto()
+    LOST = auto()  # with its worker, and to be run again
+    HELD = auto()  # done with, and waits for its turn to be answered
+    ENDED = auto()
+
+
+class SimulatedCall:
+    """A request and who waits for it, with what the world knows of it.
+
+    Attributes:
+        number: In the order of arrival.
+        rows: How many it has.
+        key: Of its rows' shape.
+        level: Its priority level.
+        arrived_ns: When it came.
+        expires_ns: When it is of no use any more; 0: never.
+        cancelled: Whether nobody waits any more.
+        data: Its only input.
+        stage: Where it is.
+        batch: The number of the first batch that it was in; -1 before.
+        deaths: How many workers died while they ran it.
+        blamed: Whether a batch that it was in has failed.
+        computed: Whether a worker has run it since it was sent there last.
+        given_up: Whether it was waiting when all that waited was given up.
+        encore: Whether another one comes the moment it ends.
+    """
+
+    def __init__(self, world: "SimulatedScheduling", shape: tuple[int, ...], rows: int, level: int, arrived_ns: int):
+        self.number = len(world.calls)
+        self.rows = rows
+        self.key = shape[1:] if world.policy.max_batch_size else shape
+        self.level = level
+        self.arrived_ns = arrived_ns
+        self.expires_ns = 0
+        self.cancelled = False
+        values = np.arange(np.prod(shape, dtype=int), dtype=np.int64) + (self.number << 20)
+        self.data = values.tobytes()
+        self.stage = Stage.WAITING
+        self.batch = -1
+        self.deaths = 0
+        self.blamed = False
+        self.computed = False
+        self.given_up = False
+        self.encore = False
+        self._answer = ((~values).tobytes(), shape)
+        self._world = world
+
+    def __repr__(self) -> str:
+        return f"call {self.number} ({self.stage.name}, {self.rows} rows of {self.key}, level {self.level})"
+
+    def dead(self, now: int) -> bool:
+        """Whether running it would help nobody."""
+        return self.cancelled or 0 < self.expires_ns <= now
+
+    def answer(self, outputs: Sequence[Output], course: Course) -> None:
+        """See `Caller.answer`."""
+        world = self._world
+        world.expect(self.stage is Stage.HELD and self.computed, f"{self} is answered without having been run")
+        world.expect(not self.cancelled, f"{self} is answered though nobody waits")
+        answers = [(output.raw.tobytes(), output.shape) for output in outputs]
+        world.expect(answers == [self._answer], f"{self} is answered with what is not its own")
+        world.expect(self.arrived_ns <= course.popped_ns <= world.now, f"{self} left the queue at {course.popped_ns}")
+        world.ended(self, None)
+
+    def fail(self, error: RequestError) -> None:
+        """See `Caller.fail`."""
+        self._world.expect(self.stage is not Stage.ENDED, f"{self} fails after its end: {error}")
+        self._world.expect(self._may_fail(error), f"{self} fails without reason: {type(error).__name__}: {error}")
+        self._world.ended(self, error)
+
+    def _may_fail(self, error: RequestError) -> bool:
+        match error:
+            case DeadlineExceeded():
+                return 0 < self.expires_ns <= self._world.now
+            case Cancelled():
+                return self.cancelled
+            case WorkerLost():
+                return self.deaths >= MAX_ATTEMPTS
+            case InferenceFailed():
+                return self.blamed
+            case ModelNotReady():
+                return self.given_up
+        return False
+
+
+class SimulatedScheduling:
+    """See the module.
+
+    Attributes:
+        policy: How requests wait and are joined.
+        calls: All that were admitted, in the order of their numbers.
+        over: Whether it was closed.
+    """
+
+    SETUP: ClassVar = {
+        "max_batch_size": (0, 1, 2, 4, 4, 4, 8),
+        "delay_us": (0, 0, 700, 3_000),
+        "preferred": ((), (), (2,), (2, 4), (3,)),
+        "ordered": (False, True),
+        "levels": (0, 0, 1, 3),
+        "queue": (
+            QueuePolicy(),
+            QueuePolicy(max_queue_size=3),
+            QueuePolicy(default_timeout_us=1_500),
+            QueuePolicy(default_timeout_us=900, timeout_action="delay"),
+            QueuePolicy(default_timeout_us=2_500, timeout_action="delay", max_queue_size=8),
+        ),
+        "first_queue": (None, QueuePolicy(max_queue_size=2), QueuePolicy(default_timeout_us=600, timeout_action="delay")),
+        "workers": (0, 1, 1, 2, 3),
+    }
+
+    def __init__(
+        self,
+        max_batch_size: int,
+        delay_us: int,
+        preferred: Sequence[int],
+        ordered: bool,
+        levels: int,
+        queue: QueuePolicy,
+        first_queue: QueuePolicy | None,
+        workers: int,
+    ) -> None:
+        self.policy = BatchPolicy(
+            max_batch_size=max_batch_size,
+            max_queue_delay_us=delay_us if max_batch_size else 0,
+            preferred_batch_sizes=tuple(size for size in preferred if size <= max_batch_size),
+            preserve_ordering=ordered,
+            priority_levels=levels,
+            default_priority_level=(levels + 1) // 2,
+            queue=queue,
+            level_queues={1: first_queue} if levels and first_queue else {},
+        )
+        self.calls: list[SimulatedCall] = []
+        self.over = False
+        tensor = TensorSpec(name="x", datatype="INT64", shape=(-1,))
+        self._spec = ModelSpec(inputs=(tensor,), outputs=(tensor,), batches=max_batch_size > 0)
+        self._counters = ModelCounters()
+        self._open: dict[int, SimulatedCall] = {}
+        self._workers: list[SimulatedWorker] = []
+        self._departed: list[SimulatedWorker] = []
+        self._faults: list[str] = []
+        self._refusing = False
+        self._draining: asyncio.Task[None] | None = None
+        self._answered = 0
+        self._formed = 0
+        self._dead_met = 0  # since the loop was idle
+        self._loop = FakeTimeLoop()
+        self._loop.set_exception_handler(self._on_exception)
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr("time.monotonic_ns", self._loop.monotonic_ns)
+        self.scheduler = self._loop.run_until_complete(self._make_scheduler())
+        for _ in range(workers):
+            self.join()
+
+    async def _make_scheduler(self) -> Scheduler:
+        return Scheduler("m", self.policy, self._spec, self._counters)
+
+    # ---- what may happen
+
+    @action(
+        30,
+        rows=(1, 1, 1, 2, 3, 8),
+        width=(2, 2, 2, 2, 2, 1, 300),
+        priority=(0, 1, 2, 3, 9),
+        patience_us=(0, 0, 0, 0, -5, 300, 2_000, 20_000),
+        encore=(False, False, False, True),
+    )
+    def submit(self, rows: int, width: int, priority: int, patience_us: int, encore: bool) -> bool:
+        """A request comes; -5: it is too late already."""
+        if len(self._open) >= _MOST_OPEN:
+            return False
+        rows = min(rows, max(self.policy.max_batch_size, 1))
+        shape = (rows, width) if self.policy.max_batch_size else (width,)
+        call = SimulatedCall(self, shape, rows, self.policy.level_of(priority), self.now)
+        call.encore = encore
+        self._admit(call, priority, patience_us)
+        return True
+
+    @action(4, which=range(8))
+    def cancel(self, which: int) -> bool:
+        """A caller leaves."""
+        if not self._open:
+            return False
+        list(self._open.values())[which % len(self._open)].cancelled = True
+        return True
+
+    @action(20)
+    def turn(self) -> None:
+        """The loop does what there is to do."""
+        self._loop.settle()
+        self._check_settled()
+
+    @action(12, microseconds=(1, 100, 300, 500, 1_000, 2_600, 10_000))
+    def pass_time(self, microseconds: int) -> None:
+        """Time passes."""
+        self._loop.now_ns += microseconds * MICROSECOND_NS
+        self.turn()
+
+    @action(24, which=range(_MOST_WORKERS), misshapen=(*[False] * 20, True))
+    def compute(self, which: int, misshapen: bool) -> bool:
+        """A worker ends its oldest batch, rarely with outputs that break the contract."""
+        worker = self._busy_worker(which)
+        if worker is None:
+            return False
+        misshapen &= self._spec.batches
+        for call in self._oldest(worker):
+            call.computed = True
+            call.blamed |= misshapen
+        worker.process.compute(misshapen)
+        return True
+
+    @action(2, which=range(_MOST_WORKERS))
+    def raise_error(self, which: int) -> bool:
+        """A worker's backend raises."""
+        worker = self._busy_worker(which)
+        if worker is not None:
+            worker.process.fail("ValueError: no")
+        return worker is not None
+
+    @action(3, which=range(_MOST_WORKERS), how=("silently", "stream", "kernel", "babbling"), reap=(True, False))
+    def die(self, which: int, how: str, reap: bool) -> bool:
+        """A worker dies; its owner hears of it in one way or another, or only when it sends it something."""
+        alive = [worker for worker in self._workers if worker.process.alive]
+        if not alive:
+            return False
+        process = alive[which % len(alive)].process
+        if how == "babbling":
+            process.babble()
+        else:
+            process.die()
+        if how == "stream":
+            process.end_of_stream()
+        if how == "kernel":
+            process.exit_status()
+        if reap:
+            process.reap()
+        return True
+
+    @action(4)
+    def reap(self) -> bool:
+        """The dead are noticed, and what became of them is known."""
+        dead = [worker for worker in self._workers if worker.gone or not worker.process.alive]
+        for worker in dead:
+            worker.process.exit_status()
+            worker.process.reap()
+        return bool(dead)
+
+    @action(4)
+    def join(self) -> bool:
+        """A worker comes, or comes back."""
+        if len(self._workers) >= _MOST_WORKERS:
+            return False
+        events = Events(done=self._on_done, failed=self._on_failed, lost=self._on_lost)
+        self._loop.run_until_complete(self._make_worker(events))
+        return True
+
+    @action(1, which=range(_MOST_WORKERS))
+    def run_out_of_memory(self, which: int) -> bool:
+        """A worker's next batch finds no memory."""
+        if not self._workers:
+            return False
+        self._workers[which % len(self._workers)].run_out_of_memory()
+        return True
+
+    @action(1, on=(True, False, False))
+    def refuse(self, on: bool) -> bool:
+        """The model takes no requests for a while."""
+        if self._draining is not None or on == self._refusing:
+            return False
+        self._refusing = on
+        if on:
+            self.scheduler.refuse(_refusal)
+        else:
+            self.scheduler.admit()
+        return True
+
+    @action(1)
+    def fail_waiting(self) -> None:
+        """What waits is given up, as when a worker cannot be replaced, and no more is taken for a while."""
+        self.refuse(on=True)
+        for call in self._open.values():
+            if call.stage in (Stage.WAITING, Stage.LOST):
+                call.given_up = True
+                call.stage = Stage.HELD
+        self.scheduler.fail_waiting(_refusal)
+        self.turn()
+
+    @action(1)
+    def drain(self) -> bool:
+        """No more requests are taken, and somebody waits for the last to end."""
+        if self._draining is not None:
+            return False
+        self.refuse(on=True)
+        self._draining = self._loop.create_task(self.scheduler.drained())
+        self.turn()
+        return True
+
+    @action(1, chance=range(4))
+    def close(self, chance: int) -> bool:
+        """The model goes, whatever is under way; one time in four that this could happen."""
+        if chance:
+            return False
+        self.over = True
+        self.refuse(on=True)
+        for call in self._open.values():
+            call.given_up = True
+        for worker in self._workers:
+            worker.process.reap()
+        self._loop.run_until_complete(self._stop_workers())
+        for call in self._open.values():
+            call.stage = Stage.HELD
+        self.scheduler.close(_refusal)
+        self._loop.settle()
+        self.expect(not self._open, f"left by close: {list(self._open.values())}")
+        self._check_accounts()
+        return True
+
+    # ---- ends and checks
+
+    def end(self) -> None:
+        """Lets all that is open end, and checks that it did and what is left."""
+        for _ in range(_ROUNDS_TO_END):
+            if self.over or not self._open:
+                break
+            self.reap()
+            if not any(worker.process.alive for worker in self._workers):
+                self.join()
+            self.turn()
+            for which in range(len(self._workers)):
+                self.compute(which, misshapen=False)
+            self.pass_time(500)
+            self.check()
+        self.expect(not self._open, f"never ended: {list(self._open.values())}")
+        if not self.over:
+            self.turn()
+            self.close(0)
+        self.expect(self._draining is None or self._draining.done(), "drained() waits for nothing")
+        self.check()
+        self.discard()
+
+    def check(self) -> None:
+        """Raises the faults."""
+        assert not self._faults, "; ".join(self._faults)
+
+    def discard(self) -> None:
+        """Gives everything up."""
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.settle()
+        for worker in self._workers + self._departed:
+            worker.discard()
+        self._loop.close()
+        self._patch.undo()
+
+    def expect(self, holds: bool, otherwise: str) -> None:
+        """Notes a fault where something does not hold."""
+        if not holds:
+            self._faults.append(f"at {self.now}: {otherwise}")
+
+    @property
+    def now(self) -> int:
+        """The time."""
+        return self._loop.now_ns
+
+    def ended(self, call: SimulatedCall, error: RequestError | None) -> None:
+        """A call has ended."""
+        in_turn = error is None or call.stage is Stage.HELD
+        if self.policy.preserve_ordering and in_turn and call.batch >= 0:
+            earlier = [other for other in self._open.values() if 0 <= other.batch < call.batch]
+            self.expect(not earlier, f"{call} ends before {earlier}")
+        self._dead_met += isinstance(error, (Cancelled, DeadlineExceeded))
+        self._answered += error is None
+        call.stage = Stage.ENDED
+        self._open.pop(call.number, None)
+        if call.encore and not isinstance(error, (Cancelled, DeadlineExceeded, ModelNotReady)):
+            self.submit(call.rows, 2, call.level, 0, encore=False)
+
+    def _check_settled(self) -> None:
+        self._dead_met = 0
+        waiting = [call for call in self._open.values() if call.stage is Stage.WAITING]
+        lost = [call for call in self._open.values() if call.stage is Stage.LOST]
+        self.expect(self.scheduler.waiting == len(waiting) + len(lost), f"{self.scheduler.waiting} wait")
+        for call in waiting + lost:
+            noticed_ns = max(call.expires_ns, call.arrived_ns) + EXPIRY_STEP_NS
+            self.expect(not call.expires_ns or self.now <= noticed_ns, f"the deadline of {call} has passed")
+        for level in {call.level for call in waiting}:
+            limit = self.policy.queue_of(level).max_queue_size
+            self.expect(sum(call.level == level for call in waiting) <= limit, f"more than {limit} wait in {level}")
+        self._check_work(waiting, lost)
+        self._check_slots()
+        self._check_accounts()
+        self._check_order()
+        if self._draining is not None:
+            self.expect(self._draining.done() != bool(self._open), f"drained() does not tell of {len(self._open)}")
+            if self._draining.done():
+                self._draining = None
+
+    def _check_work(self, waiting: list[SimulatedCall], lost: list[SimulatedCall]) -> None:
+        """No worker is free while there is a batch that it could run."""
+        free = [worker for worker in self._workers if worker.free_slots]
+        if not free or (all(worker.held for worker in free) and not self._second_batches(len(waiting))):
+            return
+        self.expect(not lost, f"a worker is free, and {lost} wait to be tried again")
+        if any(not call.dead(self.now) for call in waiting) and not self._held_up:
+            due = is_due(in_order(waiting, self.policy, self.now), self.policy, self.now)
+            self.expect(not due, f"a worker is free, and a batch of {waiting} is due")
+
+    def _second_batches(self, waiting: int) -> bool:
+        """Whether batches may be sent to wait behind those that run."""
+        count = len(self._workers)
+        return count == 1 or waiting >= max(self.policy.max_batch_size, 1) * count
+
+    @property
+    def _held_up(self) -> bool:
+        """Whether too many batches wait for an earlier one to be answered."""
+        return self.scheduler._answers.held >= SLOTS * len(self._workers)
+
+    def _check_slots(self) -> None:
+        at_workers = set()
+        for worker in self._workers:
+            at_workers.update(id(request.caller) for batch in worker.held for request in batch.requests)
+            if not worker.gone:
+                running = [slot.state is SlotState.RUNNING for slot in worker.slab.slots]
+                free = [slot.state is SlotState.FREE for slot in worker.slab.slots]
+                held = len(worker.held)
+                counts = (sum(running), sum(free), worker.free_slots)
+                self.expect(counts == (held, SLOTS - held, SLOTS - held), f"{held} batches are held, slots: {counts}")
+        known = {id(call) for call in self._open.values() if call.stage is Stage.AT_WORKER}
+        self.expect(at_workers == known, "workers hold other requests than they were sent")
+
+    def _check_accounts(self) -> None:
+        counters, failed = self._counters, len(self.calls) - len(self._open) - self._answered
+        counted = (counters.answered, counters.failed.total(), counters.total.count)
+        self.expect(counted == (self._answered, failed, self._answered), f"{counted}, not {self._answered} and {failed}")
+
+    def _check_order(self) -> None:
+        """Whatever is done with has been answered, unless it waits for its turn."""
+        first = min((call.batch for call in self._open.values() if call.batch >= 0), default=-1)
+        for call in self._open.values():
+            if call.stage is Stage.HELD:
+                in_turn = not self.policy.preserve_ordering or call.batch == first
+                self.expect(not in_turn, f"{call} is not answered")
+
+    # ---- what the scheduler and the workers do
+
+    def _on_run(self, worker: SimulatedWorker, batch: Batch) -> None:
+        calls = [self._call_of(request) for request in batch.requests]
+        rows = rows_of(calls)
+        sent = f"sent: {calls}"
+        self.expect(worker in self._workers and worker.free_slots > 0, f"the worker is not free; {sent}")
+        self.expect(bool(calls) and batch.rows == rows, f"a batch of {batch.rows} rows; {sent}")
+        self.expect(rows <= max(self.policy.max_batch_size, 1), f"too many rows; {sent}")
+        self.expect(len({call.key for call in calls}) == 1, f"different shapes; {sent}")
+        self.expect(not any(call.dead(self.now) for call in calls), f"nobody waits; {sent}")
+        self.expect(len({call.stage for call in calls} - {Stage.LOST}) <= 1, f"new and old ones; {sent}")
+        waiting = [call for call in self._open.values() if call.stage is Stage.WAITING]
+        behind = bool(worker.held) and not self._second_batches(len(waiting) + self._dead_met)
+        self.expect(not behind, f"a batch waits behind another with too few for every worker; {sent}")
+        if calls[0].stage is not Stage.LOST:
+            self._check_first(calls, waiting)
+            for call in calls:
+                call.batch = self._formed
+            self._formed += 1
+        for call in calls:
+            call.stage = Stage.AT_WORKER
+            call.computed = False
+
+    def _check_first(self, calls: list[SimulatedCall], waiting: list[SimulatedCall]) -> None:
+        """A new batch is the one whose turn it is, and due."""
+        alive = in_order((call for call in waiting if not call.dead(self.now)), self.policy, self.now)
+        expected = next_batch(alive, self.policy, self.now) if alive else []
+        self.expect(calls == expected, f"sent: {calls}; expected {expected}")
+        dead = self._dead_met or len(alive) < len(waiting)  # they may have made it due
+        self.expect(bool(dead) or is_due(alive, self.policy, self.now), f"sent before it is due: {calls}")
+        self.expect(not self._held_up, "too many are held back for another batch")
+        lost = [call for call in self._open.values() if call.stage is Stage.LOST]
+        self.expect(not lost, f"sent: {calls}, before {lost}")
+
+    def _on_no_memory(self, batch: Batch) -> None:
+        for call in map(self._call_of, batch.requests):
+            call.blamed = True
+            call.stage = Stage.HELD
+
+    def _on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
+        for call in map(self._call_of, assigned.work.requests):
+            call.stage = Stage.HELD
+        self.scheduler.on_done(worker, assigned, done)
+
+    def _on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
+        for call in map(self._call_of, assigned.work.requests):
+            call.blamed = True
+            call.stage = Stage.HELD
+        self.scheduler.on_failed(worker, assigned, reason)
+
+    def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
+        for place, assigned in enumerate(held):
+            for call in map(self._call_of, assigned.work.requests):
+                call.deaths += place == 0
+                call.stage = Stage.HELD if call.deaths >= MAX_ATTEMPTS and place == 0 else Stage.LOST
+        self._departed += [each for each in self._workers if each is worker]
+        self._workers = [each for each in self._workers if each is not worker]
+        self.scheduler.remove_worker(worker, how, held)
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.expect(False, f"{context['message']}: {context.get('exception')!r}")
+
+    # ---- how it is played
+
+    def _admit(self, call: SimulatedCall, priority: int, patience_us: int) -> None:
+        queue = self.policy.queue_of(call.level)
+        expires = [self.now + us * MICROSECOND_NS for us in (patience_us, queue.reject_after_us) if us]
+        alive = [
+            other
+            for other in self._open.values()
+            if other.stage is Stage.WAITING and other.level == call.level and not other.dead(self.now)
+        ]
+        expected = ModelNotReady if self._refusing else Overloaded if len(alive) >= queue.max_queue_size else None
+        expires_ns = self.now + patience_us * MICROSECOND_NS if patience_us else 0
+        shape = (call.rows, *call.key) if self._spec.batches else call.key
+        self.calls.append(call)
+        self._open[call.number] = call
+        call.expires_ns = min(expires, default=0)
+        try:
+            self.scheduler.submit(
+                Request(call, (call.data,), (shape,), call.key, call.rows, self.now, expires_ns), priority
+            )
+        except RequestError as refusal:
+            self.expect(type(refusal) is expected, f"{call} is refused, not expected: {refusal}")
+            del self.calls[call.number], self._open[call.number]
+        else:
+            self.expect(expected is None, f"{call} is admitted; {len(alive)} wait before it")
+
+    async def _make_worker(self, events: Events[Batch]) -> None:
+        name = f"m#{len(self._workers) + len(self._departed)}"
+        worker = SimulatedWorker(name, self._loop, self._spec, events, self._on_run, self._on_no_memory)
+        self._workers.append(worker)
+        self.scheduler.add_worker(worker)
+
+    async def _stop_workers(self) -> None:
+        await asyncio.gather(*[worker.stop() for worker in self._workers])
+
+    def _busy_worker(self, which: int) -> SimulatedWorker | None:
+        busy = [worker for worker in self._workers if worker.process.busy]
+        return busy[which % len(busy)] if busy else None
+
+    def _oldest(self, worker: SimulatedWorker) -> list[SimulatedCall]:
+        """The calls of the batch that its process works on: it may have done some that its owner does not know of."""
+        batch = worker.held[len(worker.held) - worker.process.left]
+        return [self._call_of(request) for request in batch.requests]
+
+    def _call_of(self, request: Request) -> SimulatedCall:
+        caller = request.caller
+        assert isinstance(caller, SimulatedCall)
+        return caller
+
+
+def _refusal() -> RequestError:
+    return ModelNotReady("not now")
