@@ -141,9 +141,9 @@ class SimulatedScheduling:
     """
 
     SETUP: ClassVar = {
-        "max_batch_size": (0, 1, 2, 4, 4, 4, 8),
-        "delay_us": (0, 0, 700, 3_000),
-        "preferred": ((), (), (2,), (2, 4), (3,)),
+        "max_batch_size": (0, 1, 2, 4, 4, 8, 8),
+        "delay_us": (0, 0, 700, 3_000, 3_000),
+        "preferred": ((), (), (2,), (3,), (2, 4), (2, 4), (2, 7)),
         "ordered": (False, True),
         "levels": (0, 0, 1, 3),
         "queue": (

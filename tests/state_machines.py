@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 Step = tuple[str, dict[str, Any]]
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -186,16 +186,14 @@ def machine_of(world_type: type[World]) -> type[RuleBasedStateMachine]:
 
     for each in actions_of(world_type):
         strategies = {name: st.sampled_from(values) for name, values in each.options.items()}
-        setattr(Machine, each.name, precondition(_goes_on)(rule(**strategies)(_rule_of(Machine, each.name))))
+        setattr(Machine, each.name, rule(**strategies)(_rule_of(Machine, each.name)))
     return Machine
-
-
-def _goes_on(machine: Any) -> bool:
-    return not machine.world.over
 
 
 def _rule_of(machine_type: Any, name: str) -> Callable[..., None]:
     def run(self: Any, **values: Any) -> None:
+        if self.world.over:
+            return
         try:
             machine_type.taken += perform(self.world, name, values)
         except BaseException:

@@ -265,8 +265,11 @@ class Scheduler:
     # ---- requests out, and the end
 
     def _fail_dead(self, dead: Sequence[Request]) -> None:
-        self._answers.fail_dead(dead)
-        self._check_idle()
+        """Fails what was taken out of the queue; what stood around it may make up a batch now."""
+        if dead:
+            self._answers.fail_dead(dead)
+            self._dispatch_soon()
+            self._check_idle()
 
     def _make_room(self, level: int, limit: int) -> None:
         """Takes the dead out of a full queue.

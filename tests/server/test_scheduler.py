@@ -144,6 +144,19 @@ async def test_a_batch_of_a_preferred_size_is_sent_before_its_delay_has_passed()
 
 
 @in_a_loop
+async def test_a_batch_that_comes_to_a_preferred_size_since_another_request_expired_is_sent_at_once() -> None:
+    scheduler = make(max_queue_delay_us=10_000, preferred_batch_sizes=(2, 4))
+    worker = FakeWorker(scheduler)
+    submit(scheduler, expires_ns=time.monotonic_ns() + 2_000_000)
+    submit(scheduler, rows=2)
+    await turn()
+    assert worker.rows == []
+    await pass_time(2_000_000)
+    await turn()
+    assert worker.rows == [2]
+
+
+@in_a_loop
 async def test_a_deadline_is_kept_without_any_worker() -> None:
     scheduler = make()
     now = time.monotonic_ns()
