@@ -153,7 +153,11 @@ class SimulatedScheduling:
             QueuePolicy(default_timeout_us=900, timeout_action="delay"),
             QueuePolicy(default_timeout_us=2_500, timeout_action="delay", max_queue_size=8),
         ),
-        "first_queue": (None, QueuePolicy(max_queue_size=2), QueuePolicy(default_timeout_us=600, timeout_action="delay")),
+        "first_queue": (
+            None,
+            QueuePolicy(max_queue_size=2),
+            QueuePolicy(default_timeout_us=600, timeout_action="delay"),
+        ),
         "workers": (0, 1, 1, 2, 3),
     }
 
@@ -479,7 +483,9 @@ class SimulatedScheduling:
     def _check_accounts(self) -> None:
         counters, failed = self._counters, len(self.calls) - len(self._open) - self._answered
         counted = (counters.answered, counters.failed.total(), counters.total.count)
-        self.expect(counted == (self._answered, failed, self._answered), f"{counted}, not {self._answered} and {failed}")
+        self.expect(
+            counted == (self._answered, failed, self._answered), f"{counted}, not {self._answered} and {failed}"
+        )
 
     def _check_order(self) -> None:
         """Whatever is done with has been answered, unless it waits for its turn."""

@@ -56,8 +56,7 @@ class SimulatedSlab:
     def lease(self) -> None:
         """The server takes a slot; where none is free that is refused."""
         if SlotState.FREE not in self._states:
-            with pytest.raises(IndexError):
-                self._slab.lease()
+            _expect_refusal(IndexError, self._slab.lease)
             return
         slot = self._slab.lease()
         assert self._states[slot.index] is SlotState.FREE, f"slot {slot.index} is {self._states[slot.index]}"
@@ -75,7 +74,9 @@ class SimulatedSlab:
         slot = self._slot(which, SlotState.FILLING)
         if slot is None:
             return False
-        arrays = [[None if kind == "none" else self._array(kind, count, width) for count in rows] for kind in kinds.split()]
+        arrays = [
+            [None if kind == "none" else self._array(kind, count, width) for count in rows] for kind in kinds.split()
+        ]
         shapes = [None if parts[0] is None else (sum(rows), *parts[0].shape[1:]) for parts in arrays]
         raws = [[None if part is None else to_raw(part) for part in parts] for parts in arrays]
         if not self._find_memory(lambda: self._sent.__setitem__(slot.index, (0, slot.gather(raws, shapes)))):
@@ -107,7 +108,9 @@ class SimulatedSlab:
             self._kept += [array for array in seen if array is not None]
         return True
 
-    @action(10, which=range(3), kinds=("image", "names", "image names image"), rows=(0, 1, 3), width=(0, 1, 40, 400, 3_000))
+    @action(
+        10, which=range(3), kinds=("image", "names", "image names image"), rows=(0, 1, 3), width=(0, 1, 40, 400, 3_000)
+    )
     def put_outputs(self, which: int, kinds: str, rows: int, width: int) -> bool:
         """The worker copies outputs in, and the server looks at them."""
         slot = self._slot(which, SlotState.RUNNING)
@@ -135,8 +138,7 @@ class SimulatedSlab:
         """The server frees a slot, whatever became of its batch; one that is free is refused."""
         slot = self._slab.slots[which % len(self._states)]
         if self._states[slot.index] is SlotState.FREE:
-            with pytest.raises(ValueError, match="free already"):
-                self._slab.release(slot)
+            _expect_refusal(ValueError, lambda: self._slab.release(slot))
             return
         self._slab.release(slot)
         self._states[slot.index] = SlotState.FREE
@@ -179,6 +181,8 @@ class SimulatedSlab:
         sizes = [segment.size for segment in segments]
         assert all(new >= old for new, old in zip(sizes, self._sizes, strict=True)), f"{self._sizes} became {sizes}"
         assert all(len(segment.view) == segment.size for segment in segments)
+        # Whoever touches what was mapped and has gone is killed.
+        assert all(os.fstat(segment.descriptor).st_size >= segment.size for segment in segments)
         assert sorted(self._pinned.values()) == sorted(segment.size for segment in self._worker._inputs)
         self._sizes = sizes
 
@@ -252,6 +256,14 @@ def _check_same(seen: Sequence[Array | None], expected: Sequence[Array | None]) 
         assert (got is None) == (array is None)
         if got is not None and array is not None:
             np.testing.assert_array_equal(got, array, strict=True)
+
+
+def _expect_refusal(error: type[Exception], use: Callable[[], object]) -> None:
+    try:
+        use()
+    except error:
+        return
+    raise AssertionError(f"expected {error.__name__}, nothing was raised")
 
 
 def _open_descriptors() -> set[str]:

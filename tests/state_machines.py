@@ -5,16 +5,22 @@ may take. `Walks` takes such steps from a seed, fast, and makes the episode that
 `machine_of` makes the same actions the rules of a state machine for hypothesis, which searches otherwise and slower.
 """
 
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 Step = tuple[str, dict[str, Any]]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+#: How many steps a test takes that says nothing else; where it is set they are others in each run.
+STEPS: Final = int(os.environ.get("QUADRIGA_FUZZ_STEPS", "100000"))
+FRESH: Final = "QUADRIGA_FUZZ_STEPS" in os.environ
+SEED: Final = random.SystemRandom().randrange(2**32) if FRESH else 6
 #: Steps of one episode at most; each has a world of its own.
 _LONGEST_EPISODE: Final = 400
 
@@ -91,11 +97,13 @@ class Walks:
         episodes: In how many worlds.
     """
 
-    def __init__(self, world: type[World], seed: int) -> None:
+    def __init__(self, world: type[World], seed: int, shortens: bool = True) -> None:
+        """Starts with the first episode of a seed; `shortens`: whether one that fails is made as short as it can."""
         self.steps = 0
         self.episodes = 0
         self._world = world
         self._seed = seed
+        self._shortens = shortens
         self._actions = actions_of(world)
         self._weights = [action.weight for action in self._actions]
 
@@ -124,8 +132,9 @@ class Walks:
             world.end()
         except Exception as error:
             world.discard()
-            shortest = shorten(taken, lambda steps: fails(self._world, setup, steps))
-            lines = "\n".join(f"    {name}({values})" for name, values in shortest)
+            if self._shortens:
+                taken = shorten(taken, lambda steps: fails(self._world, setup, steps))
+            lines = "\n".join(f"    {name}({values})" for name, values in taken)
             error.add_note(f"episode {self.episodes} of seed {self._seed}: {setup}\n{lines}\n    end()")
             raise
 
@@ -161,7 +170,22 @@ def shorten(steps: Sequence[Step], still_fails: Callable[[Sequence[Step]], bool]
     return shortest
 
 
-def machine_of(world_type: type[World]) -> type[RuleBasedStateMachine]:
+def search(world_type: type[World], examples: int) -> int:
+    """Lets hypothesis look for steps that fail, and for the simplest of them; returns how many were taken."""
+    machine = machine_of(world_type)
+    options = settings(
+        max_examples=examples,
+        stateful_step_count=100,
+        derandomize=not FRESH,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=options)
+    return machine.taken
+
+
+def machine_of(world_type: type[World]) -> Any:
     """The same as a state machine for hypothesis; its `taken` counts the steps that were possible, over all examples."""
 
     class Machine(RuleBasedStateMachine):
