@@ -20,7 +20,7 @@ def deaths(server: RunningServer, **labels: str) -> float:
     return server.metric("quadriga_worker_deaths_total", **labels)
 
 
-@pytest.mark.parametrize("key", ["die_on", "segfault_on", "exit_on"])
+@pytest.mark.parametrize("key", ["segfault_on", "exit_on"])
 def test_one_among_many_is_refused_and_its_neighbours_are_answered(
     start: Callable[..., RunningServer], tmp_path: Path, key: str
 ) -> None:

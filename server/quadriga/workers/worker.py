@@ -229,7 +229,8 @@ class Worker(Generic[Work]):
         async def report() -> None:
             how = "died"
             try:
-                self._hear_out()
+                if reason != "broken":
+                    self._hear_out()
                 self._hang_up()
                 how = await self._process.ended(kill=True)
             finally:

@@ -46,6 +46,41 @@ class StandInWorker:
         """Nothing is there to stop."""
 
 
+@pytest.mark.parametrize(("explained", "delays"), [(True, 0), (False, 3)])
+def test_losses_that_are_put_down_to_what_was_run_delay_nothing(
+    monkeypatch: pytest.MonkeyPatch, explained: bool, delays: int
+) -> None:
+    class Boot:
+        def __init__(self, *_: object) -> None: ...
+
+        async def wait_until_ready(self, *_: object) -> tuple[StandInWorker, Loaded]:
+            return StandInWorker(), LOADED
+
+    monkeypatch.setattr(supervisor, "UnreadyWorker", Boot)
+    monkeypatch.setattr(supervisor, "FIRST_BACKOFF_SECONDS", 1e-6)
+    told: list[str] = []
+
+    async def scenario() -> Supervisor[Any]:
+        ready = asyncio.Queue[Any]()
+        verdicts = [False, explained, explained, explained]
+        lifecycle = Lifecycle[Any](
+            ready=ready.put_nowait, lost=lambda worker, loss, held: verdicts.pop(0), recovery_failed=told.append
+        )
+        events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
+        watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle, Templates(enabled=False))
+        await watched.start()
+        for reason in ("died", "hung", "died", "died"):
+            watched._on_lost(await ready.get(), Loss(reason, "by the test"), [])
+        await asyncio.wait_for(ready.get(), 10)
+        await watched.stop()
+        return watched
+
+    watched = asyncio.run(scenario())
+    assert len(told) == delays
+    assert watched.restarts == 4
+    assert watched.deaths == {"died": 3, "hung": 1}
+
+
 def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = []
     yields: list[bool] = []
