@@ -1,134 +1,38 @@
-"""A world of scheduling: real scheduler, queue, answers, workers and slabs; callers, workers' processes and time are played.
+"""A world of scheduling: real scheduler, queue, answers, workers and slabs; callers, processes and time are played.
 
 What may happen is marked with `action`. Whatever is not as it was promised is noted as a fault at the moment it shows,
 since exceptions that are raised inside the scheduler's callbacks may be caught there, and `check` raises it.
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
-from enum import Enum, auto
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Final
 
-import numpy as np
 import pytest
 from batching_model import in_order, is_due, next_batch, rows_of
 from fake_time import FakeTimeLoop
+from simulated_call import SimulatedCall, Stage
 from simulated_worker import SimulatedWorker
 from state_machines import action
 
 from quadriga.counters import ModelCounters
-from quadriga.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    InferenceFailed,
-    ModelNotReady,
-    Overloaded,
-    RequestError,
-    ShuttingDown,
-    WorkerLost,
-)
+from quadriga.errors import Cancelled, DeadlineExceeded, ModelNotReady, Overloaded, RequestError, WorkerLost
+from quadriga.expiry import EXPIRY_STEP_NS
+from quadriga.guilty_requests import OFFENCES
 from quadriga.queue_policy import BatchPolicy, QueuePolicy
-from quadriga.requests import Batch, Course, Output, Request
-from quadriga.scheduler import EXPIRY_STEP_NS, MAX_ATTEMPTS, Scheduler
+from quadriga.requests import Batch, Request
+from quadriga.retries import MAX_LOSSES
+from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec, TensorSpec
 from quadriga.units import MICROSECOND_NS
 from quadriga.workers.messages import BatchDone
 from quadriga.workers.slab import SlotState
-from quadriga.workers.worker import SLOTS, Assigned, Events, Worker
+from quadriga.workers.worker import SLOTS, Assigned, Events, Loss, Worker
 
 _MOST_WORKERS: Final = 3
 _MOST_OPEN: Final = 40
 _ROUNDS_TO_END: Final = 400
-
-
-class Stage(Enum):
-    """Where a request is."""
-
-    WAITING = auto()
-    AT_WORKER = auto()
-    LOST = auto()  # with its worker, and to be run again
-    HELD = auto()  # done with, and waits for its turn to be answered
-    ENDED = auto()
-
-
-class SimulatedCall:
-    """A request and who waits for it, with what the world knows of it.
-
-    Attributes:
-        number: In the order of arrival.
-        rows: How many it has.
-        key: Of its rows' shape.
-        level: Its priority level.
-        arrived_ns: When it came.
-        expires_ns: When it is of no use any more; 0: never.
-        cancelled: Whether nobody waits any more.
-        data: Its only input.
-        stage: Where it is.
-        batch: The number of the first batch that it was in; -1 before.
-        deaths: How many workers died while they ran it.
-        blamed: Whether a batch that it was in has failed.
-        computed: Whether a worker has run it since it was sent there last.
-        given_up: Whether it was waiting when all that waited was given up.
-        encore: Whether another one comes the moment it ends.
-    """
-
-    def __init__(self, world: "SimulatedScheduling", shape: tuple[int, ...], rows: int, level: int, arrived_ns: int):
-        self.number = len(world.calls)
-        self.rows = rows
-        self.key = shape[1:] if world.policy.max_batch_size else shape
-        self.level = level
-        self.arrived_ns = arrived_ns
-        self.expires_ns = 0
-        self.cancelled = False
-        values = np.arange(np.prod(shape, dtype=int), dtype=np.int64) + (self.number << 20)
-        self.data = values.tobytes()
-        self.stage = Stage.WAITING
-        self.batch = -1
-        self.deaths = 0
-        self.blamed = False
-        self.computed = False
-        self.given_up = False
-        self.encore = False
-        self._answer = ((~values).tobytes(), shape)
-        self._world = world
-
-    def __repr__(self) -> str:
-        return f"call {self.number} ({self.stage.name}, {self.rows} rows of {self.key}, level {self.level})"
-
-    def dead(self, now: int) -> bool:
-        """Whether running it would help nobody."""
-        return self.cancelled or 0 < self.expires_ns <= now
-
-    def answer(self, outputs: Sequence[Output], course: Course) -> None:
-        """See `Caller.answer`."""
-        world = self._world
-        world.expect(self.stage is Stage.HELD and self.computed, f"{self} is answered without having been run")
-        world.expect(not self.cancelled, f"{self} is answered though nobody waits")
-        answers = [(output.raw.tobytes(), output.shape) for output in outputs]
-        world.expect(answers == [self._answer], f"{self} is answered with what is not its own")
-        world.expect(self.arrived_ns <= course.popped_ns <= world.now, f"{self} left the queue at {course.popped_ns}")
-        world.ended(self, None)
-
-    def fail(self, error: RequestError) -> None:
-        """See `Caller.fail`."""
-        self._world.expect(self.stage is not Stage.ENDED, f"{self} fails after its end: {error}")
-        self._world.expect(self._may_fail(error), f"{self} fails without reason: {type(error).__name__}: {error}")
-        self._world.ended(self, error)
-
-    def _may_fail(self, error: RequestError) -> bool:
-        match error:
-            case DeadlineExceeded():
-                return 0 < self.expires_ns <= self._world.now
-            case Cancelled():
-                return self.cancelled
-            case WorkerLost():
-                return self.deaths >= MAX_ATTEMPTS
-            case InferenceFailed():
-                return self.blamed
-            case ModelNotReady():
-                return self.given_up
-        return False
 
 
 class SimulatedScheduling:
@@ -159,6 +63,7 @@ class SimulatedScheduling:
             QueuePolicy(default_timeout_us=600, timeout_action="delay"),
         ),
         "workers": (0, 1, 1, 2, 3),
+        "limit_ms": (0, 0, 4, 15),
     }
 
     def __init__(
@@ -171,6 +76,7 @@ class SimulatedScheduling:
         queue: QueuePolicy,
         first_queue: QueuePolicy | None,
         workers: int,
+        limit_ms: int,
     ) -> None:
         self.policy = BatchPolicy(
             max_batch_size=max_batch_size,
@@ -187,6 +93,8 @@ class SimulatedScheduling:
         tensor = TensorSpec(name="x", datatype="INT64", shape=(-1,))
         self._spec = ModelSpec(inputs=(tensor,), outputs=(tensor,), batches=max_batch_size > 0)
         self._counters = ModelCounters()
+        self._limit_ns = limit_ms * 1_000_000
+        self._offences: Counter[tuple[bytes, Hashable]] = Counter()
         self._open: dict[int, SimulatedCall] = {}
         self._workers: list[SimulatedWorker] = []
         self._departed: list[SimulatedWorker] = []
@@ -215,16 +123,24 @@ class SimulatedScheduling:
         width=(2, 2, 2, 2, 2, 1, 300),
         priority=(0, 1, 2, 3, 9),
         patience_us=(0, 0, 0, 0, -5, 300, 2_000, 20_000),
+        nature=(*["good"] * 25, "raises", "kills", "hangs"),
         encore=(False, False, False, True),
     )
-    def submit(self, rows: int, width: int, priority: int, patience_us: int, encore: bool) -> bool:
+    def submit(self, rows: int, width: int, priority: int, patience_us: int, nature: str, encore: bool) -> bool:
         """A request comes; -5: it is too late already."""
         if len(self._open) >= _MOST_OPEN:
             return False
         rows = min(rows, max(self.policy.max_batch_size, 1))
-        shape = (rows, width) if self.policy.max_batch_size else (width,)
-        call = SimulatedCall(self, shape, rows, self.policy.level_of(priority), self.now)
-        call.encore = encore
+        batches = self.policy.max_batch_size > 0
+        call = SimulatedCall(
+            self,
+            len(self.calls),
+            (rows, width) if batches else (width,),
+            batches=batches,
+            level=self.policy.level_of(priority),
+            nature=nature,
+            encore=encore,
+        )
         self._admit(call, priority, patience_us)
         return True
 
@@ -250,12 +166,25 @@ class SimulatedScheduling:
 
     @action(24, which=range(_MOST_WORKERS), misshapen=(*[False] * 20, True))
     def compute(self, which: int, misshapen: bool) -> bool:
-        """A worker ends its oldest batch, rarely with outputs that break the contract."""
+        """A worker computes its oldest batch, if that lets it; rarely with outputs that break the contract."""
         worker = self._busy_worker(which)
         if worker is None:
             return False
         misshapen &= self._spec.batches
-        for call in self._oldest(worker):
+        calls = self._oldest(worker)
+        natures = {call.nature for call in calls}
+        if "hangs" in natures and self._limit_ns:
+            worker.process.stuck = True
+            return True
+        if natures & {"hangs", "kills"}:
+            worker.process.die()
+            worker.process.end_of_stream()
+            worker.process.reap()
+            return True
+        if "raises" in natures:
+            worker.process.fail("ValueError: no")
+            return True
+        for call in calls:
             call.computed = True
             call.blamed |= misshapen
         worker.process.compute(misshapen)
@@ -263,7 +192,7 @@ class SimulatedScheduling:
 
     @action(2, which=range(_MOST_WORKERS))
     def raise_error(self, which: int) -> bool:
-        """A worker's backend raises."""
+        """A worker's backend raises for no reason."""
         worker = self._busy_worker(which)
         if worker is not None:
             worker.process.fail("ValueError: no")
@@ -331,7 +260,7 @@ class SimulatedScheduling:
         """What waits is given up, as when a worker cannot be replaced, and no more is taken for a while."""
         self.refuse(on=True)
         for call in self._open.values():
-            if call.stage in (Stage.WAITING, Stage.LOST):
+            if call.stage in (Stage.WAITING, Stage.AGAIN):
                 call.given_up = True
                 call.stage = Stage.HELD
         self.scheduler.fail_waiting(_refusal)
@@ -380,7 +309,7 @@ class SimulatedScheduling:
             self.turn()
             for which in range(len(self._workers)):
                 self.compute(which, misshapen=False)
-            self.pass_time(500)
+            self.pass_time(10_000 if any(worker.process.stuck for worker in self._workers) else 500)
             self.check()
         self.expect(not self._open, f"never ended: {list(self._open.values())}")
         if not self.over:
@@ -416,29 +345,33 @@ class SimulatedScheduling:
 
     def ended(self, call: SimulatedCall, error: RequestError | None) -> None:
         """A call has ended."""
-        in_turn = error is None or call.stage is Stage.HELD
-        if self.policy.preserve_ordering and in_turn and call.batch >= 0:
-            earlier = [other for other in self._open.values() if 0 <= other.batch < call.batch]
+        if self.policy.preserve_ordering and call.stage is Stage.HELD and call.place is not None:
+            earlier = [other for other in self._placed() if other.place < call.place]
             self.expect(not earlier, f"{call} ends before {earlier}")
         self._dead_met += isinstance(error, (Cancelled, DeadlineExceeded))
         self._answered += error is None
         call.stage = Stage.ENDED
         self._open.pop(call.number, None)
         if call.encore and not isinstance(error, (Cancelled, DeadlineExceeded, ModelNotReady)):
-            self.submit(call.rows, 2, call.level, 0, encore=False)
+            self.submit(call.rows, 2, call.level, 0, "good", encore=False)
+
+    def known(self, call: SimulatedCall) -> bool:
+        """Whether the same bytes have cost workers too often."""
+        return self._offences[call.data, call.key] >= OFFENCES
 
     def _check_settled(self) -> None:
         self._dead_met = 0
+        self._hold_back_known()
         waiting = [call for call in self._open.values() if call.stage is Stage.WAITING]
-        lost = [call for call in self._open.values() if call.stage is Stage.LOST]
-        self.expect(self.scheduler.waiting == len(waiting) + len(lost), f"{self.scheduler.waiting} wait")
-        for call in waiting + lost:
+        again = [call for call in self._open.values() if call.stage is Stage.AGAIN]
+        self.expect(self.scheduler.waiting == len(waiting) + len(again), f"{self.scheduler.waiting} wait")
+        for call in waiting + again:
             noticed_ns = max(call.expires_ns, call.arrived_ns) + EXPIRY_STEP_NS
             self.expect(not call.expires_ns or self.now <= noticed_ns, f"the deadline of {call} has passed")
         for level in {call.level for call in waiting}:
             limit = self.policy.queue_of(level).max_queue_size
             self.expect(sum(call.level == level for call in waiting) <= limit, f"more than {limit} wait in {level}")
-        self._check_work(waiting, lost)
+        self._check_work(waiting, again)
         self._check_slots()
         self._check_accounts()
         self._check_order()
@@ -447,12 +380,14 @@ class SimulatedScheduling:
             if self._draining.done():
                 self._draining = None
 
-    def _check_work(self, waiting: list[SimulatedCall], lost: list[SimulatedCall]) -> None:
+    def _check_work(self, waiting: list[SimulatedCall], again: list[SimulatedCall]) -> None:
         """No worker is free while there is a batch that it could run."""
-        free = [worker for worker in self._workers if worker.free_slots]
-        if not free or (all(worker.held for worker in free) and not self._second_batches(len(waiting))):
+        free = [worker for worker in self._workers if worker.free_slots and not self._runs_suspect(worker)]
+        only_suspects = bool(again) and all(call.losses for call in again)
+        seconds = not only_suspects and self._second_batches(len(waiting))
+        if not free or (all(worker.held for worker in free) and not seconds):
             return
-        self.expect(not lost, f"a worker is free, and {lost} wait to be tried again")
+        self.expect(not again, f"a worker is free, and {again} wait to be tried again")
         if any(not call.dead(self.now) for call in waiting) and not self._held_up:
             due = is_due(in_order(waiting, self.policy, self.now), self.policy, self.now)
             self.expect(not due, f"a worker is free, and a batch of {waiting} is due")
@@ -461,6 +396,10 @@ class SimulatedScheduling:
         """Whether batches may be sent to wait behind those that run."""
         count = len(self._workers)
         return count == 1 or waiting >= max(self.policy.max_batch_size, 1) * count
+
+    def _runs_suspect(self, worker: SimulatedWorker) -> bool:
+        """Whether a worker is to get nothing else meanwhile."""
+        return any(self._call_of(batch.requests[0]).losses for batch in worker.held)
 
     @property
     def _held_up(self) -> bool:
@@ -477,6 +416,8 @@ class SimulatedScheduling:
                 held = len(worker.held)
                 counts = (sum(running), sum(free), worker.free_slots)
                 self.expect(counts == (held, SLOTS - held, SLOTS - held), f"{held} batches are held, slots: {counts}")
+                hangs = self._limit_ns and held and self.now - worker.since_ns > self._limit_ns
+                self.expect(not hangs, f"a batch runs since {worker.since_ns} and nobody notices")
         known = {id(call) for call in self._open.values() if call.stage is Stage.AT_WORKER}
         self.expect(at_workers == known, "workers hold other requests than they were sent")
 
@@ -489,11 +430,23 @@ class SimulatedScheduling:
 
     def _check_order(self) -> None:
         """Whatever is done with has been answered, unless it waits for its turn."""
-        first = min((call.batch for call in self._open.values() if call.batch >= 0), default=-1)
+        first = min(self._placed(), key=lambda call: call.place, default=None)
         for call in self._open.values():
             if call.stage is Stage.HELD:
-                in_turn = not self.policy.preserve_ordering or call.batch == first
-                self.expect(not in_turn, f"{call} is not answered")
+                waits = self.policy.preserve_ordering and call.place is not None and call is not first
+                self.expect(waits, f"{call} is not answered")
+
+    def _placed(self) -> list[Any]:
+        """The open calls that were in a batch."""
+        return [call for call in self._open.values() if call.place is not None]
+
+    def _hold_back_known(self) -> None:
+        """Known ones that wait to be tried again are refused instead, each in its turn."""
+        retries = self.scheduler._retries
+        left = {id(request.caller) for batch in (*retries._innocent, *retries._suspects) for request in batch.requests}
+        for call in self._open.values():
+            if call.stage is Stage.AGAIN and call.losses and self.known(call) and id(call) not in left:
+                call.stage = Stage.HELD
 
     # ---- what the scheduler and the workers do
 
@@ -506,18 +459,34 @@ class SimulatedScheduling:
         self.expect(rows <= max(self.policy.max_batch_size, 1), f"too many rows; {sent}")
         self.expect(len({call.key for call in calls}) == 1, f"different shapes; {sent}")
         self.expect(not any(call.dead(self.now) for call in calls), f"nobody waits; {sent}")
-        self.expect(len({call.stage for call in calls} - {Stage.LOST}) <= 1, f"new and old ones; {sent}")
+        self.expect(len({call.stage for call in calls}) == 1, f"new and old ones; {sent}")
         waiting = [call for call in self._open.values() if call.stage is Stage.WAITING]
         behind = bool(worker.held) and not self._second_batches(len(waiting) + self._dead_met)
         self.expect(not behind, f"a batch waits behind another with too few for every worker; {sent}")
-        if calls[0].stage is not Stage.LOST:
+        self.expect(not self._runs_suspect(worker), f"its worker runs a suspect; {sent}")
+        if calls[0].stage is Stage.WAITING:
             self._check_first(calls, waiting)
-            for call in calls:
-                call.batch = self._formed
+            for place, call in enumerate(calls):
+                call.place = (self._formed, place)
             self._formed += 1
+        else:
+            self._check_again(worker, calls)
+        if not worker.held:
+            worker.since_ns = self.now
         for call in calls:
             call.stage = Stage.AT_WORKER
             call.computed = False
+
+    def _check_again(self, worker: SimulatedWorker, calls: list[SimulatedCall]) -> None:
+        """What is tried again are requests of one batch; suspects by themselves, when no innocent one is left."""
+        sent = f"sent again: {calls}"
+        self.expect(all(call.stage is Stage.AGAIN for call in calls), f"not to be tried again; {sent}")
+        self.expect(len({call.place and call.place[0] for call in calls}) == 1, f"of different batches; {sent}")
+        self.expect(len({call.losses for call in calls}) == 1, f"suspects and others; {sent}")
+        if calls[0].losses:
+            self.expect(not worker.held, f"suspects behind others; {sent}")
+            innocent = [call for call in self._open.values() if call.stage is Stage.AGAIN and not call.losses]
+            self.expect(not innocent, f"{sent}, before {innocent}")
 
     def _check_first(self, calls: list[SimulatedCall], waiting: list[SimulatedCall]) -> None:
         """A new batch is the one whose turn it is, and due."""
@@ -527,8 +496,9 @@ class SimulatedScheduling:
         dead = self._dead_met or len(alive) < len(waiting)  # they may have made it due
         self.expect(bool(dead) or is_due(alive, self.policy, self.now), f"sent before it is due: {calls}")
         self.expect(not self._held_up, "too many are held back for another batch")
-        lost = [call for call in self._open.values() if call.stage is Stage.LOST]
-        self.expect(not lost, f"sent: {calls}, before {lost}")
+        self._hold_back_known()
+        again = [call for call in self._open.values() if call.stage is Stage.AGAIN]
+        self.expect(not again, f"sent: {calls}, before {again}")
 
     def _on_no_memory(self, batch: Batch) -> None:
         for call in map(self._call_of, batch.requests):
@@ -536,24 +506,34 @@ class SimulatedScheduling:
             call.stage = Stage.HELD
 
     def _on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
+        self._take_up_next(worker)
         for call in map(self._call_of, assigned.work.requests):
             call.stage = Stage.HELD
         self.scheduler.on_done(worker, assigned, done)
 
     def _on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
+        self._take_up_next(worker)
+        alone = len(assigned.work.requests) == 1
         for call in map(self._call_of, assigned.work.requests):
-            call.blamed = True
-            call.stage = Stage.HELD
+            call.blamed = alone
+            call.stage = Stage.HELD if alone else Stage.AGAIN
         self.scheduler.on_failed(worker, assigned, reason)
 
-    def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
-        for place, assigned in enumerate(held):
+    def _on_lost(self, worker: Worker[Batch], loss: Loss, held: list[Assigned[Batch]]) -> None:
+        for number, assigned in enumerate(held):
+            alone = len(assigned.work.requests) == 1
             for call in map(self._call_of, assigned.work.requests):
-                call.deaths += place == 0
-                call.stage = Stage.HELD if call.deaths >= MAX_ATTEMPTS and place == 0 else Stage.LOST
+                call.losses += number == 0
+                call.guilty = alone and number == 0 and call.losses >= MAX_LOSSES
+                call.stage = Stage.HELD if call.guilty else Stage.AGAIN
+                self._offences[call.data, call.key] += call.guilty
         self._departed += [each for each in self._workers if each is worker]
         self._workers = [each for each in self._workers if each is not worker]
-        self.scheduler.remove_worker(worker, how, held)
+        self.scheduler.remove_worker(worker, loss, held)
+
+    def _take_up_next(self, worker: Worker[Batch]) -> None:
+        assert isinstance(worker, SimulatedWorker)
+        worker.since_ns = self.now
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.expect(False, f"{context['message']}: {context.get('exception')!r}")
@@ -568,15 +548,15 @@ class SimulatedScheduling:
             for other in self._open.values()
             if other.stage is Stage.WAITING and other.level == call.level and not other.dead(self.now)
         ]
-        expected = ModelNotReady if self._refusing else Overloaded if len(alive) >= queue.max_queue_size else None
+        expected: type[RequestError] | None = Overloaded if len(alive) >= queue.max_queue_size else None
+        expected = ModelNotReady if self._refusing else WorkerLost if self.known(call) else expected
         expires_ns = self.now + patience_us * MICROSECOND_NS if patience_us else 0
-        shape = (call.rows, *call.key) if self._spec.batches else call.key
         self.calls.append(call)
         self._open[call.number] = call
         call.expires_ns = min(expires, default=0)
         try:
             self.scheduler.submit(
-                Request(call, (call.data,), (shape,), call.key, call.rows, self.now, expires_ns), priority
+                Request(call, (call.data,), (call.shape,), call.key, call.rows, self.now, expires_ns), priority
             )
         except RequestError as refusal:
             self.expect(type(refusal) is expected, f"{call} is refused, not expected: {refusal}")
@@ -586,7 +566,9 @@ class SimulatedScheduling:
 
     async def _make_worker(self, events: Events[Batch]) -> None:
         name = f"m#{len(self._workers) + len(self._departed)}"
-        worker = SimulatedWorker(name, self._loop, self._spec, events, self._on_run, self._on_no_memory)
+        worker = SimulatedWorker(
+            name, self._loop, self._spec, events, self._on_run, self._on_no_memory, self._limit_ns / 1e9
+        )
         self._workers.append(worker)
         self.scheduler.add_worker(worker)
 

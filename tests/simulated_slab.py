@@ -1,7 +1,7 @@
 """A world of one slab: both sides of it, over duplicated descriptors, and batches of whose every byte is known.
 
-What may happen is marked with `action`: all that the two processes do with a slab, in the order that a slot's state allows,
-and what it is to refuse. The machine may be short of memory at any time.
+What may happen is marked with `action`: all that the two processes do with a slab, in the order that a slot's state
+allows, and what it is to refuse. The machine may be short of memory at any time.
 """
 
 import os

@@ -9,6 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -30,8 +31,8 @@ class _Readers:
         self._loop = loop
         self.callbacks: dict[Any, Callable[[], None]] = {}
 
-    def add_reader(self, source: Any, callback: Callable[[], None]) -> None:
-        self.callbacks[source] = callback
+    def add_reader(self, source: Any, callback: Callable[..., None], *values: Any) -> None:
+        self.callbacks[source] = partial(callback, *values)
 
     def remove_reader(self, source: Any) -> None:
         self.callbacks.pop(source, None)
@@ -50,6 +51,9 @@ class SimulatedProcess:
         channel: This object too.
         socket: What stands for it.
         alive: Whether it has not died.
+        stuck: Whether it hangs.
+        closed: Whether the owner's end of the channel is.
+        reaped: Told of its end.
     """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop, descriptors: Sequence[int], spec: ModelSpec) -> None:
@@ -59,6 +63,8 @@ class SimulatedProcess:
         self.channel = self
         self.socket = "socket"
         self.alive = True
+        self.stuck = False
+        self.closed = False
         self.reaped: asyncio.Future[str] = loop.create_future()
         self._slab = AttachedSlab([os.dup(descriptor) for descriptor in descriptors])
         self._spec = spec
@@ -80,7 +86,9 @@ class SimulatedProcess:
         return messages
 
     def close(self) -> None:
-        """The owner's end of the channel."""
+        """The owner's end of the channel: the process reads that, and ends."""
+        self.alive = False
+        self.closed = True
 
     def death_watch(self) -> int:
         self._watch = os.dup(0)
@@ -98,8 +106,8 @@ class SimulatedProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether it is alive and has a batch."""
-        return self.alive and bool(self._work)
+        """Whether it is alive and computes a batch."""
+        return self.alive and not self.stuck and bool(self._work)
 
     @property
     def left(self) -> int:
@@ -170,7 +178,7 @@ class SimulatedWorker(Worker[Batch]):
     Attributes:
         process: What the test plays.
         slab: Its shared memory.
-        reported: Whether its death was.
+        since_ns: When it took up the batch that is its oldest.
     """
 
     def __init__(
@@ -181,14 +189,15 @@ class SimulatedWorker(Worker[Batch]):
         events: Events[Batch],
         on_run: Callable[["SimulatedWorker", Batch], None],
         on_no_memory: Callable[[Batch], None],
+        batch_seconds: float,
     ) -> None:
         self.slab = Slab(SLOTS)
         self.process = SimulatedProcess(name, loop, self.slab.descriptors, spec)
-        self.reported = False
+        self.since_ns = time.monotonic_ns()
         self._on_run = on_run
         self._on_no_memory = on_no_memory
         self._short_of_memory = False
-        super().__init__(cast("Any", self.process), self.slab, spec, events)
+        super().__init__(cast("Any", self.process), self.slab, spec, events, batch_seconds)
 
     @property
     def gone(self) -> bool:
@@ -216,7 +225,9 @@ class SimulatedWorker(Worker[Batch]):
     def discard(self) -> None:
         """Gives everything up; nobody hears of it."""
         if not self._gone:
-            self._disconnect()
+            self._stop_listening()
+        if not self.process.closed:
+            self._hang_up()
         self.process.discard()
 
 

@@ -1,8 +1,8 @@
 """Worlds to which things happen in any order: walked through at random by the hundred thousand steps, or by hypothesis.
 
-A world is a class whose methods marked with `action` are what may happen to it, each with the values that its parameters
-may take. `Walks` takes such steps from a seed, fast, and makes the episode that failed as short as it can;
-`machine_of` makes the same actions the rules of a state machine for hypothesis, which searches otherwise and slower.
+A world is a class whose methods marked with `action` are what may happen to it, each with the values that its
+parameters may take. `Walks` takes such steps from a seed, fast, and makes the episode that failed as short as it can;
+`search` has hypothesis take the same actions for rules of a state machine, which looks otherwise and is slower.
 """
 
 import os
@@ -186,7 +186,7 @@ def search(world_type: type[World], examples: int) -> int:
 
 
 def machine_of(world_type: type[World]) -> Any:
-    """The same as a state machine for hypothesis; its `taken` counts the steps that were possible, over all examples."""
+    """The same for hypothesis; its `taken` counts the steps that were possible, over all examples."""
 
     class Machine(RuleBasedStateMachine):
         taken = 0

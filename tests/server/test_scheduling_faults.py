@@ -19,7 +19,6 @@ from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters
 from quadriga.priority_queue import PriorityQueue
-from quadriga.queue_policy import DynamicBatching
 from quadriga.requests import Batch
 from quadriga.scheduler import Scheduler
 from quadriga.workers.slab import AttachedSlab, Segment, Slab, Slot

@@ -1,4 +1,4 @@
-"""The slab under whatever both of its sides do: contents, sizes, states, descriptors and pinned memory; short of memory.
+"""The slab under whatever both of its sides do: contents, sizes, states, descriptors, pins; also short of memory.
 
 The world is in `simulated_slab`; see `test_scheduling_machine`.
 """
