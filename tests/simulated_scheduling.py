@@ -243,7 +243,7 @@ class SimulatedScheduling:
         self._workers[which % len(self._workers)].run_out_of_memory()
         return True
 
-    @action(1, on=(True, False, False))
+    @action(12, on=(True, *[False] * 15))
     def refuse(self, on: bool) -> bool:
         """The model takes no requests for a while."""
         if self._draining is not None or on == self._refusing:
@@ -379,6 +379,7 @@ class SimulatedScheduling:
             self.expect(self._draining.done() != bool(self._open), f"drained() does not tell of {len(self._open)}")
             if self._draining.done():
                 self._draining = None
+                self.refuse(on=False)
 
     def _check_work(self, waiting: list[SimulatedCall], again: list[SimulatedCall]) -> None:
         """No worker is free while there is a batch that it could run."""

@@ -201,13 +201,13 @@ class Scheduler:
         """Sends batches off as long as one is due and a slot is free."""
         self._dispatching = False
         now = time.monotonic_ns()
-        while (worker := self._free_worker()) is not None:
+        while (worker := self._free_worker(now)) is not None:
             batch = self._next_batch(now)
             if batch is None:
                 return
             self._send(worker, batch)
 
-    def _free_worker(self) -> Worker[Batch] | None:
+    def _free_worker(self, now: int) -> Worker[Batch] | None:
         """The worker to take the next batch: an idle one, else one with a free slot; None when none is to take it.
 
         A batch that waits behind a running one starts the moment that one ends, but no other worker can take it any
@@ -220,8 +220,11 @@ class Scheduler:
                 best, most = worker, free
         if best is None or not best.in_flight:
             return best
-        if self._retries.suspect_next:
-            return None
+        if self._retries:
+            self._retries.drop_dead(now)  # so that the next one is known
+            if self._retries.suspect_next:
+                return None
+            self._check_idle()
         if len(self._workers) == 1:
             return best
         return best if len(self._queue) >= self._full * len(self._workers) else None
@@ -293,7 +296,9 @@ class Scheduler:
         self._expiry.cancel()
         now = time.monotonic_ns()
         self._fail_dead(self._queue.take_dead(now))
-        self._retries.drop_dead(now)
+        if self._retries:
+            self._retries.drop_dead(now)
+            self._dispatch_soon()  # a suspect may have kept others from waiting behind those that run
         for expiry in (self._queue.next_expiry(), self._retries.next_expiry()):
             if expiry is not None:
                 self._expiry.watch(expiry, now)

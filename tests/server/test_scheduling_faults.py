@@ -13,7 +13,7 @@ from simulated_scheduling import SimulatedScheduling
 from simulated_slab import SimulatedSlab
 from state_machines import Walks
 
-from quadriga import answers, batching, requests
+from quadriga import answers, batching, requests, retries
 from quadriga.answer_order import OrderedAnswers
 from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
@@ -22,6 +22,7 @@ from quadriga.priority_queue import PriorityQueue
 from quadriga.requests import Batch
 from quadriga.scheduler import Scheduler
 from quadriga.workers.slab import AttachedSlab, Segment, Slab, Slot
+from quadriga.workers.watchdog import Watchdog
 from quadriga.workers.worker import Worker
 
 STEPS: Final = 100_000
@@ -158,7 +159,7 @@ def a_slot_is_not_released_after_an_answer(patch: Patch) -> None:
 
 @scheduling
 def deadlines_are_not_watched(patch: Patch) -> None:
-    patch.setattr(Scheduler, "_watch_expiry", nothing)
+    patch.setattr(ExpiryTimer, "watch", nothing)
 
 
 @scheduling
@@ -226,6 +227,18 @@ def answers_leave_as_they_come(patch: Patch) -> None:
 
 
 @scheduling
+def parts_of_a_divided_batch_are_answered_as_they_come(patch: Patch) -> None:
+    def divide(self: Any, batch: Batch) -> list[Batch]:
+        parts = Answers.divide(self, batch)
+        self._parts[batch.number] = len(parts)
+        for place, part in enumerate(reversed(parts)):
+            part.part = place
+        return parts
+
+    patch.setattr(OrderedAnswers, "divide", divide)
+
+
+@scheduling
 def an_unsuitable_request_joins_a_batch(patch: Patch) -> None:
     def pop(old: Any, self: BatchQueue[Any], now: int) -> Any:
         batch, dead = old(self, now)
@@ -263,6 +276,115 @@ def a_request_stays_behind_that_would_fit(patch: Patch) -> None:
     around(patch, BatchQueue, "pop", pop)
 
 
+# ---- what costs workers
+
+
+@scheduling
+def a_request_is_refused_at_once_that_was_there_when_a_worker_was_lost(patch: Patch) -> None:
+    patch.setattr(retries, "MAX_LOSSES", 1)
+
+
+@scheduling
+def a_request_costs_one_worker_more(patch: Patch) -> None:
+    patch.setattr(retries, "MAX_LOSSES", 3)
+
+
+@scheduling
+def a_whole_batch_is_guilty(patch: Patch) -> None:
+    def judge(batch: Batch, *, hung: bool) -> retries.Verdict:
+        batch.losses += 1
+        return retries.Verdict.GUILTY if batch.losses > 1 else retries.Verdict.AGAIN
+
+    patch.setattr(retries, "judge", judge)
+
+
+@scheduling
+def a_batch_fails_as_a_whole_when_the_backend_raises(patch: Patch) -> None:
+    patch.setattr(Retries, "raised", lambda self, batch, error, now: self._answers.fail_batch(batch, error))
+
+
+@scheduling
+def a_part_of_a_divided_batch_is_lost(patch: Patch) -> None:
+    around(patch, Batch, "divided", lambda old, self: old(self)[:-1])
+
+
+@scheduling
+def parts_are_no_suspects(patch: Patch) -> None:
+    def divided(old: Any, self: Batch) -> list[Batch]:
+        parts: list[Batch] = old(self)
+        for part in parts:
+            part.losses = 0
+        return parts
+
+    around(patch, Batch, "divided", divided)
+
+
+@scheduling
+def suspects_go_first(patch: Patch) -> None:
+    patch.setattr(Retries, "_put", lambda self, batch: self._innocent.append(batch))
+
+
+@scheduling
+def suspects_wait_behind_others(patch: Patch) -> None:
+    patch.setattr(Retries, "suspect_next", False)
+
+
+@scheduling
+def others_wait_behind_suspects(patch: Patch) -> None:
+    class Forgetful(set[Any]):
+        def add(self, worker: Any) -> None:
+            """Does not."""
+
+    def make(old: Any, self: Any, *values: Any) -> None:
+        old(self, *values)
+        self._quarantined = Forgetful()
+
+    around(patch, Scheduler, "__init__", make)
+
+
+@scheduling
+def a_suspect_is_never_done_with(patch: Patch) -> None:
+    class Unforgiving(set[Any]):
+        def discard(self, worker: Any) -> None:
+            """Does not."""
+
+    def make(old: Any, self: Any, *values: Any) -> None:
+        old(self, *values)
+        self._quarantined = Unforgiving()
+
+    around(patch, Scheduler, "__init__", make)
+
+
+@scheduling
+def what_is_known_is_tried_again(patch: Patch) -> None:
+    patch.setattr(GuiltyRequests, "knows", lambda self, request, now: False)
+
+
+@scheduling
+def one_offence_is_enough(patch: Patch) -> None:
+    patch.setattr("quadriga.guilty_requests.OFFENCES", 1)
+
+
+@scheduling
+def deadlines_of_what_is_tried_again_are_not_kept(patch: Patch) -> None:
+    patch.setattr(Retries, "next_expiry", lambda self: None)
+
+
+@scheduling
+def nobody_notices_that_a_worker_hangs(patch: Patch) -> None:
+    patch.setattr(Watchdog, "begin", nothing)
+
+
+@scheduling
+def the_watchdog_barks_too_early(patch: Patch) -> None:
+    around(patch, Watchdog, "__init__", lambda old, self, seconds, on_hung: old(self, seconds / 2, on_hung))
+
+
+@scheduling
+def what_a_dying_worker_said_is_not_heard(patch: Patch) -> None:
+    patch.setattr(Worker, "_hear_out", nothing)
+
+
 # ---- limits, work and accounts
 
 
@@ -290,7 +412,7 @@ def a_new_worker_gets_nothing(patch: Patch) -> None:
 
 @scheduling
 def any_worker_gets_two_batches(patch: Patch) -> None:
-    def free_worker(self: Any) -> Any:
+    def free_worker(self: Any, now: int) -> Any:
         return next((worker for worker in self._workers if worker.free_slots), None)
 
     patch.setattr(Scheduler, "_free_worker", free_worker)
