@@ -122,8 +122,8 @@ class SimulatedScheduling:
         rows=(1, 1, 1, 2, 3, 8),
         width=(2, 2, 2, 2, 2, 1, 300),
         priority=(0, 1, 2, 3, 9),
-        patience_us=(0, 0, 0, 0, -5, 300, 2_000, 20_000),
-        nature=(*["good"] * 25, "raises", "kills", "hangs"),
+        patience_us=(0, 0, 0, 0, -5, 300, 2_000, 5_000, 20_000),
+        nature=(*["good"] * 24, "raises", "raises", "kills", "hangs"),
         encore=(False, False, False, True),
     )
     def submit(self, rows: int, width: int, priority: int, patience_us: int, nature: str, encore: bool) -> bool:
@@ -521,6 +521,11 @@ class SimulatedScheduling:
         self.scheduler.on_failed(worker, assigned, reason)
 
     def _on_lost(self, worker: Worker[Batch], loss: Loss, held: list[Assigned[Batch]]) -> None:
+        assert isinstance(worker, SimulatedWorker)
+        early = loss.reason == "hung" and worker.lost_ns < worker.since_ns + self._limit_ns
+        self.expect(not early, f"a batch that runs since {worker.since_ns} is taken to hang at {worker.lost_ns}")
+        done = [call for each in held for call in map(self._call_of, each.work.requests) if call.computed]
+        self.expect(not done or loss.reason == "broken", f"done, and not listened to: {done}")
         for number, assigned in enumerate(held):
             alone = len(assigned.work.requests) == 1
             for call in map(self._call_of, assigned.work.requests):

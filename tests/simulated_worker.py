@@ -19,7 +19,7 @@ from quadriga.specs import ModelSpec
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.messages import BatchDone, BatchFailed, RunBatch
 from quadriga.workers.slab import AttachedSlab, Slab
-from quadriga.workers.worker import SLOTS, Events, Worker
+from quadriga.workers.worker import SLOTS, Events, LossReason, Worker
 
 Message = BatchDone | BatchFailed
 
@@ -179,6 +179,7 @@ class SimulatedWorker(Worker[Batch]):
         process: What the test plays.
         slab: Its shared memory.
         since_ns: When it took up the batch that is its oldest.
+        lost_ns: When its owner knew that it is lost; 0 before.
     """
 
     def __init__(
@@ -194,6 +195,7 @@ class SimulatedWorker(Worker[Batch]):
         self.slab = Slab(SLOTS)
         self.process = SimulatedProcess(name, loop, self.slab.descriptors, spec)
         self.since_ns = time.monotonic_ns()
+        self.lost_ns = 0
         self._on_run = on_run
         self._on_no_memory = on_no_memory
         self._short_of_memory = False
@@ -221,6 +223,11 @@ class SimulatedWorker(Worker[Batch]):
             self._on_no_memory(work)
             parts = [[_NoMemory()] for _ in parts]
         super().run(work, parts, shapes)
+
+    def _lose(self, reason: LossReason) -> None:
+        if not self._gone:
+            self.lost_ns = time.monotonic_ns()
+        super()._lose(reason)
 
     def discard(self) -> None:
         """Gives everything up; nobody hears of it."""

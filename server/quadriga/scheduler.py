@@ -187,6 +187,8 @@ class Scheduler:
         self._quarantined.discard(worker)
         text = f"model {self._name!r} failed on a batch of {assigned.work.rows}: {reason}"
         self._retries.raised(assigned.work, InferenceFailed(text), time.monotonic_ns())
+        if self._retries:
+            self._expire()  # while they ran nobody watched their deadlines
         self._dispatch()
         self._check_idle()
 

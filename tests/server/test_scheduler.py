@@ -174,6 +174,21 @@ async def test_a_deadline_is_kept_without_any_worker() -> None:
 
 
 @in_a_loop
+async def test_deadlines_are_kept_of_requests_that_wait_to_be_run_one_by_one() -> None:
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    submit(scheduler, expires_ns=time.monotonic_ns() + 1_000_000)
+    callers = [submit(scheduler, expires_ns=time.monotonic_ns() + 5_000_000) for _ in range(3)]
+    await turn()
+    assert worker.rows == [4]
+    await pass_time(1_000_000)
+    worker.fail("ValueError: no")
+    await pass_time(4_000_000)
+    assert [caller.open for caller in callers] == [True, True, False]
+    scheduler.close(lambda: ModelNotReady("over"))
+
+
+@in_a_loop
 async def test_times_are_counted_by_phase() -> None:
     scheduler = make()
     submit(scheduler)

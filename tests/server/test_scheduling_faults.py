@@ -18,8 +18,11 @@ from quadriga.answer_order import OrderedAnswers
 from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters
+from quadriga.expiry import ExpiryTimer
+from quadriga.guilty_requests import GuiltyRequests
 from quadriga.priority_queue import PriorityQueue
 from quadriga.requests import Batch
+from quadriga.retries import Retries
 from quadriga.scheduler import Scheduler
 from quadriga.workers.slab import AttachedSlab, Segment, Slab, Slot
 from quadriga.workers.watchdog import Watchdog
