@@ -7,9 +7,9 @@
       once more, a single request                           guilty: refused, and remembered for a while
     the backend raised, with several requests in it         each of its requests again, as innocent as it was
 
-So nobody is refused who was not alone with the second worker that was lost. A batch in which n requests are guilty
-costs 2 + n workers at most, one less if it hung. To halve it instead would cost a restart for each halving, which takes
-longer than to run its requests one by one.
+So nobody is refused who was not with two workers when they were lost, and alone with the last of them. A batch in which
+n requests are guilty costs 2 + n workers at most, one less if it hung. To halve it instead would cost a restart for
+each halving, which takes longer than to run its requests one by one.
 """
 
 import enum
