@@ -259,11 +259,11 @@ class ModelVersion:
     def _on_lost(self, worker: Worker[Batch], loss: Loss, held: list[Assigned[Batch]]) -> bool:
         if not self.loaded:
             return False
-        explained = self.scheduler.remove_worker(worker, loss, held)
+        blamed = self.scheduler.remove_worker(worker, loss, held)
         if not self.workers and self.state is State.READY:
             # Still admitting: the replacement is on its way, and what arrives meanwhile waits for it.
             self._change(State.LOADING, f"its worker was lost ({loss.how}) and is being replaced")
-        return explained
+        return blamed
 
     def _on_recovery_failed(self, reason: str) -> None:
         if self.loaded and not self.workers and self.state is not State.UNLOADING:

@@ -7,9 +7,9 @@
       once more, a single request                           guilty: refused, and remembered for a while
     the backend raised, with several requests in it         each of its requests again, as innocent as it was
 
-So nobody is refused who was not alone with the second worker that was lost. A batch in which n requests are guilty
-costs 2 + n workers at most, one less if it hung. To halve it instead would cost a restart for each halving, which takes
-longer than to run its requests one by one.
+So nobody is refused who was not with two workers when they were lost, and alone with the last of them. A batch in which
+n requests are guilty costs 2 + n workers at most, one less if it hung. To halve it instead would cost a restart for
+each halving, which takes longer than to run its requests one by one.
 """
 
 import enum
@@ -26,8 +26,8 @@ from quadriga.workers.worker import Loss
 
 #: How many workers a request may be there with when they are lost.
 MAX_LOSSES: Final = 2
-#: So many losses in a row are put down to suspects: when nothing is answered in between, it may be the model itself.
-MAX_EXPLAINED: Final = 16
+#: So many losses in a row are put down to what was run. If nothing is answered in between, it may be the model itself.
+MAX_BLAMED: Final = 32
 
 log = logging.getLogger("quadriga.retries")
 
@@ -49,7 +49,11 @@ def judge(batch: Batch, *, hung: bool) -> Verdict:
 
 
 class Retries:
-    """The batches of one model version that are to be run again: the innocent first, each in the order they came."""
+    """The batches of one model version that are to be run again: suspects first, each in the order they came.
+
+    What the others hold has not been tried either. Were they first, one that costs a worker would look like a worker
+    that dies again, whatever it runs; suspects explain why the worker before was lost.
+    """
 
     def __init__(self, name: str, answers: Answers) -> None:
         """None yet. `name` is the model's; `answers` ends those that are not run again."""
@@ -58,20 +62,21 @@ class Retries:
         self._innocent: deque[Batch] = deque()
         self._suspects: deque[Batch] = deque()
         self._guilty = GuiltyRequests()
-        self._explained = 0
+        self._blamed = 0  # losses in a row that were put down to what was run
+        self._doubted = False  # whether that turned out to be wrong the last time
 
     def __bool__(self) -> bool:
-        return bool(self._innocent or self._suspects)
+        return bool(self._suspects or self._innocent)
 
     @property
     def requests(self) -> int:
         """How many are in them."""
-        return sum([len(batch.requests) for batches in (self._innocent, self._suspects) for batch in batches])
+        return sum([len(batch.requests) for batches in (self._suspects, self._innocent) for batch in batches])
 
     @property
     def suspect_next(self) -> bool:
         """Whether the next one is to be run by itself."""
-        return not self._innocent and bool(self._suspects)
+        return bool(self._suspects)
 
     def check(self, request: Request, now: int) -> None:
         """Lets a new request pass.
@@ -84,7 +89,7 @@ class Retries:
 
     def next(self, now: int) -> Batch | None:
         """Takes the next one that somebody waits for; None: there is none."""
-        while batches := self._innocent or self._suspects:
+        while batches := self._suspects or self._innocent:
             batch = batches.popleft()
             self._answers.drop_dead(batch, now)
             if batch.losses and len(batch.requests) == 1 and self._guilty.knows(batch.requests[0], now):
@@ -96,9 +101,11 @@ class Retries:
 
     # ---- what became of batches
 
-    def answered(self) -> None:
-        """A worker did its work."""
-        self._explained = 0
+    def answered(self, batch: Batch) -> None:
+        """A worker ran a batch."""
+        self._blamed = 0
+        if batch.losses == 1:
+            self._doubted = True
 
     def waited(self, batch: Batch) -> None:
         """The worker was lost that a batch waited in."""
@@ -115,9 +122,12 @@ class Retries:
         """The worker was lost that ran a batch.
 
         Returns:
-            Whether that is put down to the batch, which was suspected already.
+            Whether that is put down to the batch: it was suspected already, or the last one that was suspected did it
+            again. Where that one did no harm the second time, workers are lost for other reasons.
         """
-        suspect = batch.losses > 0
+        if batch.losses:
+            self._doubted = False
+        self._blamed += 1
         match judge(batch, hung=loss.reason == "hung"):
             case Verdict.AGAIN:
                 self._put(batch)
@@ -131,14 +141,13 @@ class Retries:
                     f"{MAX_LOSSES} workers of model {self._name!r} were lost with this request, the second one with it"
                 )
                 self._answers.fail_batch(batch, WorkerLost(f"{text} alone: {loss.how}"))
-        self._explained += suspect
-        return suspect and self._explained <= MAX_EXPLAINED
+        return not self._doubted and self._blamed <= MAX_BLAMED
 
     # ---- those that are not run again
 
     def drop_dead(self, now: int) -> None:
         """Ends the requests that nobody waits for any more."""
-        for batches in (self._innocent, self._suspects):
+        for batches in (self._suspects, self._innocent):
             for batch in batches:
                 self._answers.drop_dead(batch, now)
             alive = [batch for batch in batches if batch.requests]
@@ -148,14 +157,14 @@ class Retries:
 
     def next_expiry(self) -> int | None:
         """When the first of the requests expires; None when none does."""
-        batches = (*self._innocent, *self._suspects)
+        batches = (*self._suspects, *self._innocent)
         return min(
             (request.expires_ns for each in batches for request in each.requests if request.expires_ns), default=None
         )
 
     def fail_all(self, refusal: Callable[[], RequestError]) -> None:
         """Fails every request."""
-        while batches := self._innocent or self._suspects:
+        while batches := self._suspects or self._innocent:
             self._answers.fail_batch(batches.popleft(), refusal())
 
     def _put(self, batch: Batch) -> None:

@@ -158,16 +158,16 @@ class Scheduler:
             self._workers.remove(worker)
         for assigned in held[1:]:
             self._retries.waited(assigned.work)
-        explained = bool(held) and self._retries.lost(held[0].work, loss, time.monotonic_ns())
+        blamed = bool(held) and self._retries.lost(held[0].work, loss, time.monotonic_ns())
         self._expire()
         self._dispatch_soon()
         self._check_idle()
-        return explained
+        return blamed
 
     def on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
         """Answers the requests of a batch from its slot, then frees the slot."""
         batch = assigned.work
-        self._retries.answered()
+        self._retries.answered(batch)
         self._quarantined.discard(worker)
         view = assigned.slot.outputs.view  # kept, since the worker may be lost by what comes next
         self._dispatch()  # first, so that the worker computes while its last batch is answered

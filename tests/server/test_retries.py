@@ -13,7 +13,7 @@ from scheduler_harness import Caller, FakeWorker, make, submit
 
 from quadriga.errors import ModelNotReady, WorkerLost
 from quadriga.guilty_requests import MEMORY_NS
-from quadriga.retries import MAX_EXPLAINED
+from quadriga.retries import MAX_BLAMED
 from quadriga.scheduler import Scheduler
 
 POISON = 13.0
@@ -80,17 +80,15 @@ async def test_a_batch_that_lost_its_worker_runs_again_whole_and_nothing_else_wi
     for value in (3, 4):
         submit(scheduler, value=value, rows=4)
     await turn()
-    assert not first.die()
+    assert first.die()
     second = FakeWorker(scheduler)
     await turn()
-    assert second.rows == [4]  # the one that waited: innocent; the suspect waits for an idle worker
+    assert (second.rows, scheduler.waiting) == ([4], 3)
+    second.finish()
+    assert (bool(running.outputs), behind.open) == (True, True)
+    assert second.rows == [4, 4]
     second.finish()
     assert behind.outputs
-    await turn()
-    assert (second.rows, running.open, scheduler.waiting) == ([4], True, 2)
-    second.finish()
-    assert running.outputs
-    assert second.rows == [4, 4]
 
 
 @in_a_loop
@@ -99,15 +97,16 @@ async def test_a_request_that_loses_two_workers_is_refused_and_the_one_behind_it
     first = FakeWorker(scheduler)
     running, behind = submit(scheduler, rows=4), submit(scheduler, rows=4)
     await turn()
-    assert not first.die()
+    assert first.die()
     second = FakeWorker(scheduler)
     await turn()
-    second.finish()
-    await turn()
-    assert behind.outputs
     assert second.die()
     assert refused(running)
     assert "was killed by the test" in str(running.error)
+    third = FakeWorker(scheduler)
+    await turn()
+    third.finish()
+    assert behind.outputs
     assert (scheduler.waiting, scheduler.in_flight) == (0, 0)
 
 
@@ -119,7 +118,7 @@ async def test_one_request_of_many_is_found_and_its_neighbours_are_answered() ->
     await run_to_the_end(instance)
     assert refused(callers[13])
     assert all(answered(caller, value) for value, caller in enumerate(callers) if value != POISON)
-    assert [(len(values), blamed) for values, blamed in instance.losses] == [(32, False), (32, True), (1, True)]
+    assert [(len(values), blamed) for values, blamed in instance.losses] == [(32, True), (32, True), (1, True)]
 
 
 @in_a_loop
@@ -283,15 +282,29 @@ async def test_suspects_come_before_what_is_new_and_other_workers_take_that_mean
 @in_a_loop
 async def test_losses_without_an_answer_in_between_are_put_down_to_the_model_after_some() -> None:
     scheduler = make(max_batch_size=32)
-    instance = Instance(scheduler, lambda values: True, "hung")
+    instance = Instance(scheduler, lambda values: True)
     for value in range(32):
         submit(scheduler, value=value)
     await run_to_the_end(instance)
-    assert [blamed for _, blamed in instance.losses] == [
-        False,
-        *[True] * MAX_EXPLAINED,
-        *[False] * (32 - MAX_EXPLAINED),
-    ]
+    assert [blamed for _, blamed in instance.losses] == [True] * MAX_BLAMED + [False] * (2 + 32 - MAX_BLAMED)
+
+
+@in_a_loop
+async def test_workers_that_are_lost_over_batches_that_do_no_harm_again_are_not_excused() -> None:
+    scheduler = make(max_batch_size=1)
+    losses = iter([True, False] * 3 + [True] * 3)
+    instance = Instance(scheduler, lambda values: next(losses))
+    for value in range(3):
+        submit(scheduler, value=value)
+        await run_to_the_end(instance)
+    assert [blamed for _, blamed in instance.losses] == [True, False, False]
+    submit(scheduler, value=3)
+    await run_to_the_end(instance)
+    assert [blamed for _, blamed in instance.losses[3:]] == [False, True]  # the second time it is certain
+    submit(scheduler, value=4)
+    await turn()
+    instance.step()
+    assert instance.losses[-1][1]
 
 
 @in_a_loop

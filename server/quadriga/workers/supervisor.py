@@ -146,21 +146,21 @@ class Supervisor(Generic[Work]):
     def _on_lost(self, worker: Worker[Work], loss: Loss, held: list[Assigned[Work]]) -> None:
         self._workers.pop(worker.name, None)
         self.deaths[loss.reason] += 1
-        explained = self._lifecycle.lost(worker, loss, held)
-        if explained:
+        excused = self._lifecycle.lost(worker, loss, held)
+        if excused:
             for backoff in self._backoffs.values():
                 backoff.forgive()
         if not self._stopping:
-            recovery = asyncio.create_task(self._recover(worker.name, explained), name=f"recovery of {worker.name}")
+            recovery = asyncio.create_task(self._recover(worker.name, excused), name=f"recovery of {worker.name}")
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
 
-    async def _recover(self, name: str, explained: bool) -> None:
+    async def _recover(self, name: str, excused: bool) -> None:
         load = self._loads[self._names.index(name)]
         lived = time.monotonic() - self._ready_since[name]
         why = "its worker keeps dying"
         while True:
-            delay = 0.0 if explained else self._backoffs[name].next_delay(lived)
+            delay = 0.0 if excused else self._backoffs[name].next_delay(lived)
             if delay:
                 self._lifecycle.recovery_failed(f"{why}; the next start is in {delay:.1f} s")
                 await asyncio.sleep(delay)
@@ -175,4 +175,4 @@ class Supervisor(Generic[Work]):
                 log.warning("%s cannot be restarted: %s", name, failure, exc_info=unexpected)
                 why = f"its worker died and cannot be restarted: {failure}"
                 self._lifecycle.recovery_failed(why)
-                lived, explained = 0.0, False
+                lived, excused = 0.0, False
