@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from contextvars import Context
+from typing import Any, TypeVarTuple, cast
 
 import pytest
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
@@ -25,10 +28,12 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
         """The clock that stands in for `time.monotonic_ns`."""
         return self.now_ns
 
-    def call_soon(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Arguments], object], *arguments: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
         """As every loop has it; `settle` has to know of it."""
         self._more = True
-        return super().call_soon(*arguments, **options)
+        return super().call_soon(callback, *arguments, context=context)
 
     def settle(self) -> None:
         """Runs what is due now, and what follows of it, until nothing does. Called from outside the loop."""

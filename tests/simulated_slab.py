@@ -5,13 +5,13 @@ allows, and what it is to refuse. The machine may be short of memory at any time
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import pytest
-from state_machines import action
+from state_machines import World, action
 
 from quadriga.specs import TensorSpec
 from quadriga.workers.messages import Region
@@ -24,14 +24,14 @@ NAMES: Final = TensorSpec(name="names", datatype="BYTES", shape=(1,))
 _KINDS: Final = ("image", "names", "image names", "none names", "image image", "none image names")
 
 
-class SimulatedSlab:
+class SimulatedSlab(World):
     """See the module.
 
     Attributes:
         over: Whether it was closed.
     """
 
-    SETUP: ClassVar = {"slots": (1, 2, 2, 3), "reserved": (0, 0, 100, 5_000)}
+    SETUP: ClassVar[Mapping[str, Sequence[Any]]] = {"slots": (1, 2, 2, 3), "reserved": (0, 0, 100, 5_000)}
 
     def __init__(self, slots: int, reserved: int) -> None:
         self.over = False

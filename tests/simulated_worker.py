@@ -53,6 +53,7 @@ class SimulatedProcess:
         alive: Whether it has not died.
         stuck: Whether it hangs.
         closed: Whether the owner's end of the channel is.
+        babbled: Whether it has answered what was not asked.
         reaped: Told of its end.
     """
 
@@ -65,6 +66,7 @@ class SimulatedProcess:
         self.alive = True
         self.stuck = False
         self.closed = False
+        self.babbled = False
         self.reaped: asyncio.Future[str] = loop.create_future()
         self._slab = AttachedSlab([os.dup(descriptor) for descriptor in descriptors])
         self._spec = spec
@@ -133,7 +135,8 @@ class SimulatedProcess:
         self._say(BatchFailed(self._work.popleft().slot, reason))
 
     def babble(self) -> None:
-        """Answers what was not asked."""
+        """Answers what was not asked; whatever it says from now on is not believed."""
+        self.babbled = True
         self._say(BatchFailed(SLOTS, "out of turn"))
 
     def die(self) -> None:

@@ -8,7 +8,7 @@ parameters may take. `Walks` takes such steps from a seed, fast, and makes the e
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -25,27 +25,28 @@ SEED: Final = random.SystemRandom().randrange(2**32) if FRESH else 6
 _LONGEST_EPISODE: Final = 400
 
 
-class World(Protocol):
+class World:
     """What is done things to.
 
     Attributes:
         SETUP: The values that each parameter of the constructor may take.
-        over: Nothing can happen any more.
+        over: Whether nothing can happen any more.
     """
 
     SETUP: ClassVar[Mapping[str, Sequence[Any]]]
-
-    @property
-    def over(self) -> bool: ...
+    over = False
 
     def check(self) -> None:
         """Raises AssertionError where something is not as it has to be."""
+        raise NotImplementedError
 
     def end(self) -> None:
         """Brings all to an end, and checks that it is one."""
+        raise NotImplementedError
 
     def discard(self) -> None:
         """Gives up what it holds, after a failure."""
+        raise NotImplementedError
 
 
 class Action(NamedTuple):
@@ -182,7 +183,8 @@ def search(world_type: type[World], examples: int) -> int:
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(machine, settings=options)
-    return machine.taken
+    taken: int = machine.taken
+    return taken
 
 
 def machine_of(world_type: type[World]) -> Any:
@@ -209,8 +211,8 @@ def machine_of(world_type: type[World]) -> Any:
                 self.world.end()
 
     for each in actions_of(world_type):
-        strategies = {name: st.sampled_from(values) for name, values in each.options.items()}
-        setattr(Machine, each.name, rule(**strategies)(_rule_of(Machine, each.name)))
+        strategies: dict[str, Any] = {name: st.sampled_from(values) for name, values in each.options.items()}
+        setattr(Machine, each.name, cast("Any", rule)(**strategies)(_rule_of(Machine, each.name)))
     return Machine
 
 

@@ -203,13 +203,13 @@ class Scheduler:
         """Sends batches off as long as one is due and a slot is free."""
         self._dispatching = False
         now = time.monotonic_ns()
-        while (worker := self._free_worker(now)) is not None:
+        while (worker := self._free_worker()) is not None:
             batch = self._next_batch(now)
             if batch is None:
                 return
             self._send(worker, batch)
 
-    def _free_worker(self, now: int) -> Worker[Batch] | None:
+    def _free_worker(self) -> Worker[Batch] | None:
         """The worker to take the next batch: an idle one, else one with a free slot; None when none is to take it.
 
         A batch that waits behind a running one starts the moment that one ends, but no other worker can take it any
@@ -222,11 +222,8 @@ class Scheduler:
                 best, most = worker, free
         if best is None or not best.in_flight:
             return best
-        if self._retries:
-            self._retries.drop_dead(now)  # so that the next one is known
-            if self._retries.suspect_next:
-                return None
-            self._check_idle()
+        if self._retries.suspect_next:
+            return None
         if len(self._workers) == 1:
             return best
         return best if len(self._queue) >= self._full * len(self._workers) else None

@@ -323,7 +323,7 @@ def parts_are_no_suspects(patch: Patch) -> None:
 
 
 @scheduling
-def suspects_go_first(patch: Patch) -> None:
+def suspects_do_not_go_first(patch: Patch) -> None:
     patch.setattr(Retries, "_put", lambda self, batch: self._innocent.append(batch))
 
 
@@ -415,7 +415,7 @@ def a_new_worker_gets_nothing(patch: Patch) -> None:
 
 @scheduling
 def any_worker_gets_two_batches(patch: Patch) -> None:
-    def free_worker(self: Any, now: int) -> Any:
+    def free_worker(self: Any) -> Any:
         return next((worker for worker in self._workers if worker.free_slots), None)
 
     patch.setattr(Scheduler, "_free_worker", free_worker)
@@ -498,7 +498,11 @@ def a_segment_shrinks(patch: Patch) -> None:
 
 @slab
 def a_segment_that_cannot_grow_is_lost(patch: Patch) -> None:
-    around(patch, Segment, "_map", lambda old, self: (setattr(self, "view", memoryview(b"")), old(self)))
+    def map_anew(old: Any, self: Segment) -> None:
+        self.view = memoryview(b"")
+        old(self)
+
+    around(patch, Segment, "_map", map_anew)
 
 
 @slab
