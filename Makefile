@@ -52,8 +52,10 @@ serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 test: models  ## Run every test.
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: install  ## Send 100,000 damaged requests to each transport, and as many on a stream.
+fuzz: install  ## Send 100,000 damaged requests to each transport and on a stream, and take 200,000 fresh steps of scheduling.
 	QUADRIGA_FUZZ_CASES=100000 $(BIN)/python -m pytest -o timeout=1800 tests/system/test_fuzz.py $(ARGS)
+	QUADRIGA_FUZZ_STEPS=200000 $(BIN)/python -m pytest -o timeout=1800 -s tests/server/test_scheduling_machine.py \
+	  tests/server/workers/test_slab_machine.py $(ARGS)
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
 	$(BIN)/python -m pytest -m chaos -o timeout=3600 tests/reliability $(ARGS)

@@ -175,6 +175,25 @@ def test_a_segment_that_cannot_grow_stays_as_it_was(slab: Slab, monkeypatch: pyt
     assert slot.inputs.size == len(slot.inputs.view) >= 10 * size
 
 
+def test_a_segment_that_could_not_be_mapped_does_not_shrink_below_what_its_reader_has_mapped(
+    slab: Slab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, slot = attach(slab), slab.slots[0]
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr("quadriga.workers.slab.mmap.mmap", no_memory)
+        with pytest.raises(OSError, match="no memory"):
+            slot.inputs.grow(20 * slot.inputs.size)
+    for size in (2 * slot.inputs.size, 3 * slot.inputs.size):
+        slot.inputs.grow(size)
+        (image,) = worker.inputs(0, slot.inputs.size, [Region((size // 16, 2, 2), 0, size // 16 * 16)], [IMAGE])
+        assert image is not None
+        mapped = image.ctypes.data
+        slot.inputs.grow(size)
+        (image,) = worker.inputs(0, size, [Region((1, 2, 2), 0, 16)], [IMAGE])
+        assert image is not None
+        assert image.ctypes.data == mapped  # nor is it mapped anew for every batch
+
+
 def test_a_slab_that_cannot_be_made_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_segments() -> int:
         links = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
