@@ -23,6 +23,7 @@ from quadriga.backends import import_backend
 from quadriga.backends.base import CPU, Backend, ModelLoadError
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
+from quadriga.workers.confinement import confine, forbid_new_privileges
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
 from quadriga.workers.priority import yielding
 from quadriga.workers.slab import AttachedSlab
@@ -61,6 +62,7 @@ def enter(descriptor: int, parent: int) -> socket.socket:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
+    forbid_new_privileges()
     os.set_inheritable(descriptor, False)
     configure_logging()
     return socket.socket(fileno=descriptor)
@@ -109,6 +111,7 @@ def serve(channel: Channel[ToWorker]) -> None:
         raise TypeError(f"expected Load first, got {type(load).__name__}")
     slab = AttachedSlab(descriptors)
     try:
+        confine(load.confinement)
         with yielding() if load.yields else nullcontext():
             backend, loaded = load_model(load)
     except ModelLoadError as error:

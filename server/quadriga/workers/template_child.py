@@ -12,6 +12,7 @@ import msgspec
 
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ChildProcess, ForkedChild, SpawnedChild
+from quadriga.workers.environment import WITHOUT_THREADS, environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import (
     Exited,
@@ -29,8 +30,6 @@ from quadriga.workers.messages import (
 FORK_SECONDS: Final = 5.0
 #: How long a worker waits for a template that imports: a spawned one would begin the same import, later and beside it.
 PREPARE_SECONDS: Final = 10.0
-#: NumPy and SciPy bring an OpenBLAS each, which starts threads when it is imported; workers compute nothing with it.
-_WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 
 log = logging.getLogger("quadriga.workers.template_child")
 
@@ -71,7 +70,7 @@ class Template:
         self._on_change = on_change
         self._asked: deque[Asked] = deque()
         self._workers: dict[int, ForkedChild] = {}
-        environment = {**os.environ, **_WITHOUT_THREADS}
+        environment = {**environment_of_workers(load.confinement.mode != "off"), **WITHOUT_THREADS}
         child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment)
         self._process: ChildProcess[FromTemplate] = ChildProcess(f"template of {load.backend}", child, FromTemplate)
         self._process.loop.add_reader(child.end, self._receive)
