@@ -1,7 +1,7 @@
 """`make audit`: asks pip-audit for advisories about the pinned versions, and says what it could not ask about.
 
 pip-audit itself says "No known vulnerabilities found", and ends with 0, where the service knows none of the packages,
-as a mirror of PyPI without its JSON pages does. Here that fails, unless `--where-reachable` is given: then it is a line.
+as a mirror of PyPI without its JSON pages does. Here that fails, or is a line, with `--where-reachable`.
 
     python .ci/audit.py PIP_AUDIT [--where-reachable] [options of pip-audit, such as --vulnerability-service osv]
 

@@ -136,7 +136,7 @@ class Prying(FakeBackend):
             "network": lambda: socket.create_connection(("127.0.0.1", int(parameters["port"])), 10).close(),
             "datagram": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close(),
             "local socket": lambda: socket.socket(socket.AF_UNIX).close(),
-            "socket pair": lambda: [end.close() for end in socket.socketpair()],
+            "socket pair": lambda: list(map(socket.socket.close, socket.socketpair())),
             "signal": lambda: os.kill(_server(), 0),
             "signal to itself": lambda: os.kill(os.getpid(), 0),
             "limits of the server": lambda: resource.prlimit(_server(), resource.RLIMIT_NOFILE),

@@ -18,6 +18,7 @@ from quadriga.confinement import lacking
 from quadriga_client import Client, RetryPolicy, errors
 
 REAL = ("same_savedmodel", "same_keras", "same_torchscript", "same_onnx")
+SECRETS = {"OTEL_EXPORTER_OTLP_HEADERS": "key=x", "SOME_API_KEY": "x", "QUADRIGA_HOST": "127.0.0.1"}
 ROW = np.zeros((1, 4), np.float32)
 ONCE = RetryPolicy(attempts=1)
 #: What a model needs, and may do also where it is confined.
@@ -49,7 +50,7 @@ def prying(start: Callable[..., RunningServer], tmp_path: Path) -> Callable[...,
         write_fake(repository, "prying")
         server: RunningServer = start(
             "--repository", str(repository), "--model-control", "explicit", "--load-model", "other", *arguments,
-            env=OWN_BACKENDS | {"OTEL_EXPORTER_OTLP_HEADERS": "key=x", "SOME_API_KEY": "x", "QUADRIGA_HOST": "127.0.0.1"},
+            env=OWN_BACKENDS | SECRETS,
         )  # fmt: skip
         settings = {"secret": str(secret), "victim": str(victim), "other": str(other)}
         settings["port"] = server.http.rpartition(":")[2]
@@ -192,7 +193,9 @@ def test_a_model_file_that_reads_other_files_does_so_only_where_it_is_not_confin
     (folder / "1").mkdir(parents=True)
     if config:
         (folder / "model.toml").write_text(config)
-    subprocess.run([sys.executable, "-c", script % (str(secret), 5), str(folder / "1" / file)], check=True, timeout=120)
+    exporter = tmp_path / "export.py"  # TorchScript wants to see source
+    exporter.write_text(script % (str(secret), 5))
+    subprocess.run([sys.executable, str(exporter), str(folder / "1" / file)], check=True, timeout=120)
     common = ("--repository", str(tmp_path / "repository"), "--templates", "off")
     server = start(*common)
     with Client(server.grpc) as client:
