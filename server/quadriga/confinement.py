@@ -93,7 +93,10 @@ def lacking(landlock_version: int | None = None, has_seccomp: bool | None = None
     filters = seccomp.available() if has_seccomp is None else has_seccomp
     missing = []
     if not found:
-        missing.append(f"Landlock ({_COMPLETE_SINCE} or newer, with landlock among its security modules)")
+        missing.append(
+            f"Landlock ({_COMPLETE_SINCE} or newer, with landlock among its security modules; in a container, a "
+            "seccomp profile that allows it)"
+        )
     elif found < landlock.COMPLETE:
         missing.append(f"Landlock of version {landlock.COMPLETE} ({_COMPLETE_SINCE}; this one's is {found})")
     if not filters:

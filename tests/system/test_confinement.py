@@ -115,6 +115,8 @@ def test_real_models_answer_confined_also_from_a_template(
         for answer in answers[1:]:  # they are one network in four formats
             np.testing.assert_allclose(answer, answers[0], rtol=1e-3, atol=1e-3)
         assert all(confined(server.worker_of(name)) for name in REAL)
+        usual = psutil.Process(server.process.pid).nice()
+        assert {psutil.Process(server.worker_of(name)).nice() for name in REAL} == {usual}
         wait_for(lambda: "template of torchscript is ready" in server.log, "the template", 100)
         spawned = server.worker_of("same_torchscript")
         psutil.Process(spawned).send_signal(signal.SIGKILL)
