@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "server" / "quadriga"
 PAGE = (ROOT / "docs" / "limits.md").read_text()
 #: What a limit of the code is called. A new one has to be in the table, or here with the reason why it bounds nothing.
-LIMIT = re.compile(r"^_?(MOST|LONGEST|LEAST|MAX)_|_(SECONDS|BYTES|LINES|SLOTS|ATTEMPTS|SIZE)$|^SLOTS$")
+LIMIT = re.compile(r"^_?(MOST|LONGEST|LEAST|MAX)(_|$)|_(SECONDS|BYTES|LINES|SLOTS|ATTEMPTS|SIZE)$|^SLOTS$")
 NO_LIMITS = {
     "model_config.SMALL_MODEL_BYTES", "workers.channel._READ_BYTES",
     "workers.child._READ_BYTES", "transports.native._DRAIN_LOOK_SECONDS",
