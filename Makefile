@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 KSERVE := $(VENV)/kserve
 # .venv with JAX, which TensorFlow imports wherever it finds it: not for workers that do not ask for it.
 STUDY := $(VENV)/study
+AUDIT := $(VENV)/audit
 # Linters of the containers' files, and Compose where the engine has none.
 CONTAINERS := $(VENV)/containers
 REPOSITORY := models/repository
@@ -27,7 +28,7 @@ GPU_IMAGES ?= onnx-gpu torch-gpu tensorflow-gpu all-gpu
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz chaos soak test-clients check format proto dashboards bench study \
+.PHONY: help install models serve test fuzz chaos soak test-clients check audit format proto dashboards bench study \
 	images images-gpu sbom up load down test-containers clean
 
 help:  ## List the targets.
@@ -77,6 +78,14 @@ check: install  ## Lint, format check, types, and what is generated against its 
 	$(BIN)/mypy
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python docker/grafana/make_dashboards.py --check
+
+audit: $(AUDIT)/.installed  ## Ask for advisories about the pinned versions. ARGS="--vulnerability-service osv" asks another service.
+	@$(AUDIT)/bin/python .ci/audit.py $(AUDIT)/bin/pip-audit $(ARGS)
+
+$(AUDIT)/.installed: constraints.txt
+	@test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet $(PIP_ARGS) $(shell grep ^pip-audit== constraints.txt)
+	@touch $@
 
 format: install  ## Let ruff mend formatting and imports.
 	$(BIN)/ruff check --fix .

@@ -23,6 +23,8 @@ _PORTS: Final = (0, 65_535)
 _MESSAGE_BYTES: Final = (1, MAX_MESSAGE_BYTES)
 #: Less would refuse what gRPC itself sends along; more is not metadata.
 _METADATA_BYTES: Final = (1_024, 1_048_576)
+#: No Python with NumPy comes up with less.
+_LEAST_WORKER_BYTES: Final = 64 * 1024 * 1024
 _STREAMS: Final = (1, 1_000_000)
 _CONNECTIONS: Final = (0, 1_000_000)
 #: gRPC counts milliseconds in 31 bits.
@@ -31,6 +33,8 @@ _MOST_SECONDS: Final = 2_000_000.0
 ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "native", "grpcio"]
 Templates = Literal["on", "off"]
+#: Whether workers are confined to what their model needs: as far as the kernel can, or not served without.
+ConfineWorkers = Literal["off", "on", "required"]
 LogFormat = Literal["console", "json"]
 #: How traces are sent; "auto" is what OpenTelemetry's own variables say, else gRPC.
 TraceProtocol = Literal["auto", "grpc", "http"]
@@ -56,6 +60,9 @@ class ServerConfig:
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.
         templates: Whether processes with an imported framework are kept, from which workers are forked.
+        confine_workers: Whether workers are kept from files, network and processes that are not theirs.
+        worker_read: Files and folders that confined workers may read beside their model's.
+        worker_memory_bytes: What each worker may have of its own, as RLIMIT_DATA counts; 0: any.
         allow_client_shm: Whether clients may register shared memory, from which tensors are read and written.
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
@@ -94,6 +101,9 @@ class ServerConfig:
     poll_seconds: float = DEFAULT_POLL_SECONDS
     transport: Transport = "auto"
     templates: Templates = "on"
+    confine_workers: ConfineWorkers = "off"
+    worker_read: tuple[Path, ...] = ()
+    worker_memory_bytes: int = 0
     allow_client_shm: bool = False
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
@@ -126,6 +136,7 @@ class ServerConfig:
         check_choice("model_control", self.model_control, get_args(ModelControl))
         check_choice("transport", self.transport, get_args(Transport))
         check_choice("templates", self.templates, get_args(Templates))
+        check_choice("confine_workers", self.confine_workers, get_args(ConfineWorkers))
         check_choice("log_format", self.log_format, get_args(LogFormat))
         check_choice("log_level", self.log_level, get_args(LogLevel))
         if not 0 < self.poll_seconds < float("inf"):
@@ -138,6 +149,7 @@ class ServerConfig:
         self._check_tracing()
         self._check_access()
         self._check_limits()
+        self._check_workers()
         self._check_paths()
 
     @property
@@ -199,6 +211,17 @@ class ServerConfig:
                 raise ConfigError(f"{key} is {getattr(self, key)}; expected 0 (never) to {_MOST_SECONDS:.0f}")
         if self.transport == "native" and (setting := self.only_on_grpcio):
             raise ConfigError(f"transport is 'native', which has no {setting}; use auto or grpcio, or leave that away")
+
+    def _check_workers(self) -> None:
+        if self.worker_memory_bytes and self.worker_memory_bytes < _LEAST_WORKER_BYTES:
+            raise ConfigError(
+                f"worker_memory_bytes is {self.worker_memory_bytes}; expected 0 (any) or at least {_LEAST_WORKER_BYTES}"
+            )
+        if self.worker_read and self.confine_workers == "off":
+            raise ConfigError("worker_read is given, but confine_workers is 'off': workers read what the server does")
+        for path in self.worker_read:
+            if not path.exists():
+                raise ConfigError(f"worker_read {path} does not exist")
 
     def _check_name(self) -> None:
         if len(self.files) != 1:

@@ -19,6 +19,7 @@ from quadriga.access import make_guard
 from quadriga.addresses import is_loopback, join_address
 from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
+from quadriga.confinement import ConfinementPolicy
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
 from quadriga.explicit import ExplicitControl
@@ -66,14 +67,17 @@ class Server:
         """Builds the parts; nothing listens and nothing is loaded yet.
 
         Raises:
-            ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, or traces cannot be sent.
+            ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, traces
+                cannot be sent, or workers cannot be confined.
         """
         self.config = config
         interpreters()  # a slip in them is told now, and not by the first model that needs one
         self._found = find_models(config)
         self._ready = False
         self._health = Health()
-        self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
+        self._confinement = ConfinementPolicy(config)
+        templates = Templates(enabled=config.templates == "on")
+        self.models = ModelRegistry(templates, self._on_change, self._confinement)
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
         tracing = self._tracing = make_tracing(config)
@@ -170,6 +174,7 @@ class Server:
         await drain
         await self._repository.close()
         await self.models.close()
+        self._confinement.close()
         await self._tracing.close(give_up - asyncio.get_running_loop().time())
         log.info("stopped")
 

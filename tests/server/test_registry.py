@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from fake_time import in_a_loop
 
+from quadriga.confinement import ConfinementPolicy
 from quadriga.errors import InvalidInput, LoadFailed, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown
 from quadriga.model_config import ModelConfig
 from quadriga.model_files import ModelFiles, ModelVersionFiles
@@ -29,6 +30,7 @@ class FakeVersion:
         config: ModelConfig,
         templates: Templates,
         on_change: Callable[[Any], None],
+        confinement: ConfinementPolicy,
     ) -> None:
         self.name, self.version, self.version_text = model.name, files.version, str(files.version)
         self.files = files

@@ -12,6 +12,7 @@ from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
 from quadriga.config import (
     GROUPS,
+    ConfineWorkers,
     LogFormat,
     LogLevel,
     ModelControl,
@@ -63,6 +64,19 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
 @click.option(
     "--templates", type=click.Choice(get_args(Templates)), default=_DEFAULTS["templates"],
     help="Keep processes with a framework imported, for workers that start in a fraction of the time.",
+)  # fmt: skip
+@click.option(
+    "--confine-workers", type=click.Choice(get_args(ConfineWorkers)), default=_DEFAULTS["confine_workers"],
+    help="Keep workers from files, network and processes that their model does not need: as far as the kernel can, "
+    "or no start without.",
+)  # fmt: skip
+@click.option(
+    "--worker-read", type=_FILE, multiple=True, envvar="QUADRIGA_WORKER_READ",
+    help="With confined workers: a further file or folder that they may read. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--worker-memory-bytes", type=int, default=_DEFAULTS["worker_memory_bytes"],
+    help="Of each worker's own, beside shared memory and mapped files; 0 is any.",
 )  # fmt: skip
 @click.option(
     "--allow-client-shm", is_flag=True, default=_DEFAULTS["allow_client_shm"],

@@ -34,7 +34,7 @@ class UnreadyWorker(Generic[Work]):
                 forked.discard()
             raise
         try:
-            child = forked or spawn_worker(load.backend)
+            child = forked or spawn_worker(load)
         except OSError:
             self._slab.close()
             raise

@@ -23,6 +23,7 @@ from quadriga.backends import import_backend
 from quadriga.backends.base import CPU, Backend, ModelLoadError
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
+from quadriga.workers.confinement import confine, forbid_new_privileges
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
 from quadriga.workers.priority import yielding
 from quadriga.workers.slab import AttachedSlab
@@ -66,6 +67,7 @@ def enter(descriptor: int, parent: int) -> socket.socket:
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
     be_killed_first()
+    forbid_new_privileges()
     os.set_inheritable(descriptor, False)
     configure_logging()
     return socket.socket(fileno=descriptor)
@@ -121,6 +123,7 @@ def serve(channel: Channel[ToWorker]) -> None:
         raise TypeError(f"expected Load first, got {type(load).__name__}")
     slab = AttachedSlab(descriptors)
     try:
+        confine(load.confinement)
         with yielding() if load.yields else nullcontext():
             backend, loaded = load_model(load)
     except ModelLoadError as error:

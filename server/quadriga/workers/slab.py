@@ -30,6 +30,7 @@ and the kernel frees them with their last holder, so nothing can be left behind,
 
 import ctypes
 import enum
+import fcntl
 import mmap
 import os
 import tempfile
@@ -73,7 +74,9 @@ class Segment:
     def create(cls) -> "Segment":
         """A new segment of one page."""
         if hasattr(os, "memfd_create"):
-            descriptor = os.memfd_create("quadriga-slab", os.MFD_CLOEXEC)
+            descriptor = os.memfd_create("quadriga-slab", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            # Whoever reads beyond the end is killed by SIGBUS: no worker is to do that to the server.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         else:
             with tempfile.TemporaryFile(prefix="quadriga-slab") as file:
                 descriptor = os.dup(file.fileno())

@@ -12,6 +12,7 @@ import msgspec
 
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ChildProcess, ForkedChild, SpawnedChild
+from quadriga.workers.environment import WITHOUT_THREADS, environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import (
     Exited,
@@ -31,8 +32,6 @@ FORK_SECONDS: Final = 5.0
 PREPARE_SECONDS: Final = 10.0
 #: A template that imports for longer hangs: each worker that waited for it would have been ready sooner without.
 IMPORT_SECONDS: Final = 120.0
-#: NumPy and SciPy bring an OpenBLAS each, which starts threads when it is imported; workers compute nothing with it.
-_WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
 
 log = logging.getLogger("quadriga.workers.template_child")
 
@@ -73,7 +72,7 @@ class Template:
         self._on_change = on_change
         self._asked: deque[Asked] = deque()
         self._workers: dict[int, ForkedChild] = {}
-        environment = {**os.environ, **_WITHOUT_THREADS}
+        environment = {**environment_of_workers(load.confinement.mode != "off"), **WITHOUT_THREADS}
         child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment)
         self._process: ChildProcess[FromTemplate] = ChildProcess(f"template of {load.backend}", child, FromTemplate)
         self._process.loop.add_reader(child.end, self._receive)

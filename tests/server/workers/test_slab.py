@@ -49,6 +49,14 @@ def test_slots_are_leased_and_released(slab: Slab) -> None:
     assert slab.lease() is first
 
 
+def test_no_side_can_shorten_a_segment(slab: Slab) -> None:
+    segment = slab.slots[0].outputs
+    segment.grow(100_000)
+    with pytest.raises(PermissionError):
+        os.ftruncate(segment.descriptor, 4096)
+    assert os.fstat(segment.descriptor).st_size == segment.size
+
+
 def test_rows_of_requests_arrive_as_one_batch(slab: Slab) -> None:
     worker = attach(slab)
     slot = slab.lease()
