@@ -28,8 +28,6 @@ PROMISE = "overload degrades, not collapses"
 SECONDS = max(float(os.environ.get("QUADRIGA_CHAOS_SECONDS", "60")), 6.0)
 OVERLOAD = 3.0
 QUEUE = 64
-#: Of the closed loop that finds the capacity: none of them is ever refused.
-CALLERS = QUEUE
 SLEEP_MS = 20
 #: What a grpcio server can refuse in a second takes a whole core; the model must be slow enough to leave some.
 BATCH = {"native": 32, "grpcio": 4}
@@ -115,12 +113,13 @@ def load(server: RunningServer, request: bytes, arrivals: Arrivals, seconds: flo
     return Load(samples, seconds, before, after)
 
 
-def overload(server: RunningServer, request: bytes) -> tuple[Load, Load, Load]:
+def overload(server: RunningServer, request: bytes, transport: str) -> tuple[Load, Load, Load]:
     """As many callers as are answered, three times what they get, and those callers again."""
-    peak = load(server, request, ClosedLoop(CALLERS), SECONDS / 6)
+    callers = ClosedLoop(QUEUE + BATCH[transport])  # all fit into the queue and the two batches in hand
+    peak = load(server, request, callers, SECONDS / 6)
     forget_peak(server.process.pid)
     beyond = load(server, request, Poisson(OVERLOAD * peak.goodput), SECONDS / 3)
-    return peak, beyond, load(server, request, ClosedLoop(CALLERS), SECONDS / 6)
+    return peak, beyond, load(server, request, callers, SECONDS / 6)
 
 
 def show(figures: Figures, where: str, peak: Load, beyond: Load, afterwards: Load) -> float:
@@ -140,7 +139,7 @@ def test_a_model_bound_by_time_keeps_its_goodput_and_its_queue(
     server: RunningServer, transport: str, figures: Figures
 ) -> None:
     request = infer_request("sleeps", x=np.zeros((1, 4), np.float32)).SerializeToString()
-    peak, beyond, afterwards = overload(server, request)
+    peak, beyond, afterwards = overload(server, request, transport)
     refusal_us = show(figures, f"a model that sleeps, {transport}", peak, beyond, afterwards)
     assert beyond.refused > beyond.answered
     assert beyond.goodput > 0.9 * peak.goodput
@@ -157,7 +156,7 @@ def test_a_model_that_computes_goes_on_and_is_as_before_when_it_is_over(
     server: RunningServer, transport: str, figures: Figures
 ) -> None:
     request = infer_request("same_onnx", image=np.zeros((1, 32, 32, 3), np.float32)).SerializeToString()
-    peak, beyond, afterwards = overload(server, request)
+    peak, beyond, afterwards = overload(server, request, transport)
     show(figures, f"ONNX Runtime beside the generator, {transport}", peak, beyond, afterwards)
     assert beyond.answered
     assert afterwards.goodput > 0.5 * peak.goodput

@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from attacks import ATTACKS
 from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
-from running_server import RunningServer, wait_for, write_fake
+from running_server import RunningServer, open_files, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.conventions import PUSHBACK_TRAILER
@@ -69,6 +70,31 @@ def test_a_larger_request_ends_its_stream(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(stream(iter([request_of(MOST_BYTES + 500)]), timeout=30))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_request_is_measured_unpacked(server: RunningServer, transport: str) -> None:
+    with grpc.insecure_channel(server.grpc, compression=grpc.Compression.Gzip) as channel:
+        assert rpc(channel, "ModelInfer", request_of(MOST_BYTES)).model_name == "any"
+        code, _ = error_of(channel, "ModelInfer", request_of(100 * MOST_BYTES))
+    assert code == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize("name", ["rapid_reset", "rapid_reset_of_requests", "continuation_flood", "metadata_flood"])
+def test_floods_leave_the_server_as_it_was(server: RunningServer, channel: grpc.Channel, name: str) -> None:
+    before = len(open_files(server.process.pid))
+    with contextlib.ExitStack() as held:
+        ATTACKS[name](server, held, 0.2)
+    wait_for(lambda: len(open_files(server.process.pid)) <= before + 2, "the descriptors to be given back")
+    wait_for(lambda: answers(channel), "an answer")
+    assert "this is a bug" not in server.log
+
+
+def answers(channel: grpc.Channel) -> bool:
+    """Whether a call is answered; floods may have cost others theirs."""
+    try:
+        return bool(rpc(channel, "ServerLive", pb.ServerLiveRequest()).live)
+    except grpc.RpcError:
+        return False
 
 
 def test_more_metadata_is_refused(channel: grpc.Channel) -> None:
