@@ -21,6 +21,7 @@ DEFAULT_KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
 DEFAULT_MIN_PING_SECONDS: Final = 300.0
 _PORTS: Final = (0, 65_535)
 _MESSAGE_BYTES: Final = (1, MAX_MESSAGE_BYTES)
+_PENDING_BYTES: Final = (0, 2**50)
 #: Less would refuse what gRPC itself sends along; more is not metadata.
 _METADATA_BYTES: Final = (1_024, 1_048_576)
 #: No Python with NumPy comes up with less.
@@ -77,6 +78,7 @@ class ServerConfig:
         token_file: File of the bearer tokens that open what `open_groups` does not; None: no token opens anything.
         open_groups: Rpcs that need no token; empty: health where there is a token file, else all.
         max_message_bytes: The largest request.
+        max_pending_bytes: Of requests in hand and of streams' answers, all together; 0: a quarter of the memory.
         max_metadata_bytes: Of one request, as HTTP/2 counts a list of headers.
         max_streams: Calls at once on one connection.
         max_connections: At once; 0: any number; grpcio alone has it.
@@ -117,6 +119,7 @@ class ServerConfig:
     token_file: Path | None = None
     open_groups: tuple[Group, ...] = ()
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_pending_bytes: int = 0
     max_metadata_bytes: int = DEFAULT_METADATA_BYTES
     max_streams: int = DEFAULT_STREAMS
     max_connections: int = 0
@@ -200,6 +203,7 @@ class ServerConfig:
 
     def _check_limits(self) -> None:
         check_range("max_message_bytes", self.max_message_bytes, _MESSAGE_BYTES)
+        check_range("max_pending_bytes", self.max_pending_bytes, _PENDING_BYTES)
         check_range("max_metadata_bytes", self.max_metadata_bytes, _METADATA_BYTES)
         check_range("max_streams", self.max_streams, _STREAMS)
         check_range("max_connections", self.max_connections, _CONNECTIONS)

@@ -37,6 +37,9 @@ from quadriga.workers.worker import SLOTS, Assigned, Loss, Worker
 log = logging.getLogger("quadriga.scheduler")
 
 _NS: Final = 1_000_000_000
+#: Of a full queue that holds no dead request, how many entries may be looked at for each refusal: a look at all of them
+#: would cost more than all else that a refusal takes, and comes once in as many refusals as there are such parts.
+_LOOKED_AT_PER_REFUSAL: Final = 16
 
 
 class Scheduler:
@@ -63,6 +66,7 @@ class Scheduler:
         self._refusal: Callable[[], RequestError] | None = None
         self._loop = asyncio.get_running_loop()
         self._dispatching = False
+        self._refusals_without_look = 0
         self._due_timer: asyncio.TimerHandle | None = None
         self._expiry = ExpiryTimer(self._expire)
         self._idle: asyncio.Event | None = None
@@ -281,7 +285,12 @@ class Scheduler:
         Raises:
             Overloaded: It is full all the same.
         """
-        self._fail_dead(self._queue.take_dead(time.monotonic_ns()))
+        if self._refusals_without_look:
+            self._refusals_without_look -= 1
+        else:
+            dead = self._queue.take_dead(time.monotonic_ns())
+            self._fail_dead(dead)
+            self._refusals_without_look = 0 if dead else len(self._queue) // _LOOKED_AT_PER_REFUSAL
         waiting = self._queue.waiting(level)
         if waiting >= limit:
             where = f" at priority level {level}" if level else ""

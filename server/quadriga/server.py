@@ -38,6 +38,7 @@ from quadriga.settings_service import SettingsService
 from quadriga.streaming import InferStream
 from quadriga.tracing import make_tracing
 from quadriga.transports import Services, make_transport
+from quadriga.transports.pending_bytes import PendingBytes, default_most_bytes
 from quadriga.web import WebServer
 from quadriga.workers.interpreters import interpreters
 from quadriga.workers.templates import Templates
@@ -94,11 +95,11 @@ class Server:
                 self.models, config.log_format, config.log_level, trace_sample=config.trace_sample
             ).handlers(),
         }
-        streams = {
-            "ModelStreamInfer": partial(InferStream, tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer))
-        }
+        pending = PendingBytes(config.max_pending_bytes or default_most_bytes(), inference.refused)
+        stream_infer = tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer)
+        streams = {"ModelStreamInfer": partial(InferStream, stream_infer, pending)}
         guard = make_guard(config, inference.refused)
-        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
+        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard, pending)
         self._transport = make_transport(config, services)
         self._gpus = Gpus()
         self._web = WebServer(self._metrics, self.is_ready)

@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from quadriga.addresses import listen
+from quadriga.web_connections import BoundedConnection
 
 #: For HTTP answers in hand when the server stops: a client that does not read must not hold it up.
 END_SECONDS: Final = 2
@@ -37,6 +38,7 @@ class WebServer:
         ]
         config = uvicorn.Config(
             Starlette(routes=routes),
+            http=BoundedConnection,
             log_config=None,
             log_level="warning",
             access_log=False,

@@ -1,6 +1,7 @@
 """The scheduler: what it admits, joins, sends where and when, answers and gives up."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -96,6 +97,32 @@ async def test_a_full_queue_refuses_unless_the_dead_make_room() -> None:
     worker.finish()
     assert alive.outputs
     assert late.outputs
+
+
+@in_a_loop
+async def test_a_full_queue_is_not_looked_through_at_every_refusal() -> None:
+    scheduler = make(queue=QueuePolicy(max_queue_size=64))
+    waiting = [submit(scheduler) for _ in range(64)]
+    looked_at = 0
+
+    def looked(request: Request) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Request, "abandoned", property(looked))
+        for _ in range(100):
+            with pytest.raises(Overloaded):
+                submit(scheduler)
+    assert 0 < looked_at <= 100 * 16
+    waiting[5].cancelled = True
+    refused = 0
+    while waiting[5].open:
+        with contextlib.suppress(Overloaded):
+            submit(scheduler)
+        refused += 1
+    assert refused <= 64 // 16 + 1
 
 
 @in_a_loop

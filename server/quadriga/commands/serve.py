@@ -118,6 +118,10 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
     "Without it: health where there is a --token-file, else all.",
 )  # fmt: skip
 @click.option("--max-message-bytes", type=int, default=_DEFAULTS["max_message_bytes"], help="The largest request.")
+@click.option(
+    "--max-pending-bytes", type=int, default=_DEFAULTS["max_pending_bytes"],
+    help="Of requests in hand and of streams' answers, all together; 0 is a quarter of the memory.",
+)  # fmt: skip
 @click.option("--max-metadata-bytes", type=int, default=_DEFAULTS["max_metadata_bytes"], help="Of one request.")
 @click.option("--max-streams", type=int, default=_DEFAULTS["max_streams"], help="Calls at once on one connection.")
 @click.option(

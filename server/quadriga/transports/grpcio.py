@@ -14,8 +14,10 @@ from quadriga.config import ServerConfig
 from quadriga.transports import Handler, Services, expiry, handle, text_metadata
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.interceptor import GuardInterceptor
+from quadriga.transports.pending_bytes import PendingBytes
 from quadriga.transports.streams import StreamsInHand
 from quadriga.transports.tls import ServerCertificates, TlsFiles
+from quadriga.unary import fail
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
@@ -91,7 +93,7 @@ class GrpcioTransport:
         options = (*message_options(config), *connection_options(config))
         self._server = grpc.aio.server(options=options, interceptors=interceptors(services.guard))
         for service, methods in services.unary.items():
-            self._server.add_generic_rpc_handlers((_unary_methods(service, methods, self._calls),))
+            self._server.add_generic_rpc_handlers((_unary_methods(service, methods, self._calls, services.pending),))
         add_streams_and_standard_services(self._server, services, self._streams)
 
     async def start(self) -> int:
@@ -118,21 +120,32 @@ class GrpcioTransport:
         await stopping
 
 
-def _unary_methods(service: str, methods: Mapping[str, Handler], calls: CallsInHand) -> grpc.GenericRpcHandler:
+def _unary_methods(
+    service: str, methods: Mapping[str, Handler], calls: CallsInHand, pending: PendingBytes
+) -> grpc.GenericRpcHandler:
     """The methods of a service, without (de)serialisers: messages stay bytes on this side of the seam."""
     table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls)) for name, handler in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls, pending))
+        for name, handler in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, table)
 
 
-def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _coroutine(handler: Handler, calls: CallsInHand, pending: PendingBytes) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def serve(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         calls.begin()
         context.add_done_callback(calls.end)  # type: ignore[arg-type]  # the stub has a class for any callable
         call = GrpcioCall(request, context)
-        handle(handler, call)
-        return await call.finished()
+        refusal = pending.refusal(len(request))
+        pending.now += len(request)
+        try:
+            if refusal is None:
+                handle(handler, call)
+            else:
+                fail(call, refusal)
+            return await call.finished()
+        finally:
+            pending.now -= len(request)
 
     return serve
 

@@ -12,6 +12,7 @@ import asyncio
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -33,9 +34,13 @@ from quadriga.transports.grpcio import (
 )
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.streams import StreamsInHand
+from quadriga.unary import fail
 
-#: Calls that the event loop is handed at a time.
+#: Calls that are received at a time.
 MOST_CALLS: Final = 64
+#: Calls that the event loop begins in one turn. With all that have come, a flood would make turns so long that workers
+#: wait for their next batch.
+TURN_CALLS: Final = 128
 #: One is enough for what two cores' worth of Python can answer; more would take those cores.
 IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
@@ -87,6 +92,7 @@ class NativeTransport:
         self._paths = list(methods)
         self._handlers = [guarded(services.guard, path, handler) for path, handler in methods.items()]
         self._most_bytes = config.max_message_bytes
+        self._pending = services.pending
         self._calls_behind = CallsInHand()
         self._streams = StreamsInHand(self._calls_behind)
         # The front counts metadata first; what it adds on the way must not tip the scales here.
@@ -95,6 +101,8 @@ class NativeTransport:
         add_streams_and_standard_services(self._fallback, services, self._streams)
         self._front: NativeGrpcFront | None = None
         self._calls: dict[int, NativeCall] = {}
+        self._events: deque[_Event] = deque()
+        self._woken = False
         self._stopping = False
         self._closing = asyncio.Lock()
 
@@ -148,13 +156,13 @@ class NativeTransport:
         """Answers a call, unless its caller has gone."""
         if call_id in self._calls and self._front is not None:
             self._front.respond(call_id, response)
-            del self._calls[call_id]
+            self._pending.now -= len(self._calls.pop(call_id).request)
 
     def fail(self, call_id: int, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
         """Ends a call with a status, unless its caller has gone."""
         if call_id in self._calls and self._front is not None:
             self._front.fail(call_id, _CODES[code], message, list(trailers.items()) if trailers else None)
-            del self._calls[call_id]
+            self._pending.now -= len(self._calls.pop(call_id).request)
 
     def _under_way(self) -> int:
         """Calls of the service that have begun and whose responses are not all sent, by the Rust server's own counts.
@@ -172,32 +180,47 @@ class NativeTransport:
     def _receive(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
         """Hands calls to the event loop; in a thread of its own, until the front is closed."""
         while (events := front.recv_batch_details(MOST_CALLS)) is not None:
+            self._events.extend(events)
+            if self._woken:  # and has not looked yet
+                continue
+            self._woken = True
             try:
-                loop.call_soon_threadsafe(self._take, events)
+                loop.call_soon_threadsafe(self._take, loop)
             except RuntimeError:  # the loop was closed without a stop
                 return
 
-    def _take(self, events: Sequence[_Event]) -> None:
-        for kind, call_id, method, request, _, details in events:
+    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = False
+        for _ in range(min(len(self._events), TURN_CALLS)):
+            kind, call_id, method, request, _, details = self._events.popleft()
             if kind != EVENT_CALL or request is None or details is None:
                 self._cancel(call_id)
-                continue
-            call = self._calls[call_id] = NativeCall(self, call_id, request, details)
-            if self._stopping:
-                call.fail(ShuttingDown.code, str(ShuttingDown()))
-                continue
-            if len(request) > self._most_bytes:
-                call.fail(
-                    "RESOURCE_EXHAUSTED",
-                    f"the request has {len(request)} bytes, more than the {self._most_bytes} that this server takes",
-                )
-                continue
-            handle(self._handlers[method], call)
+            else:
+                self._begin(NativeCall(self, call_id, request, details), call_id, self._handlers[method])
+        if self._events and not self._woken:
+            self._woken = True
+            loop.call_soon(self._take, loop)
+
+    def _begin(self, call: NativeCall, call_id: int, handler: Handler) -> None:
+        size = len(call.request)
+        refusal = self._pending.refusal(size)
+        self._calls[call_id] = call
+        self._pending.now += size
+        if self._stopping:
+            call.fail(ShuttingDown.code, str(ShuttingDown()))
+        elif size > self._most_bytes:
+            text = f"the request has {size} bytes, more than the {self._most_bytes} that this server takes"
+            call.fail("RESOURCE_EXHAUSTED", text)
+        elif refusal is not None:
+            fail(call, refusal)
+        else:
+            handle(handler, call)
 
     def _cancel(self, call_id: int) -> None:
         """The caller has gone, or its deadline has passed."""
         call = self._calls.pop(call_id, None)
         if call is not None:
+            self._pending.now -= len(call.request)
             call.cancelled = True
 
 
