@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -30,6 +30,10 @@ from quadriga.workers.warm_up import run_warm_ups
 
 MAX_SLOTS: Final = 64
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+#: By which a worker counts as larger than it is when memory runs out, in thousandths of what there is; see proc(5).
+OOM_MARGIN: Final = 250
+_OOM_ADJUSTMENT: Final = Path("/proc/self/oom_score_adj")
+_MOST_OOM_ADJUSTMENT: Final = 1000
 
 log = logging.getLogger("quadriga.workers.process")
 
@@ -61,6 +65,7 @@ def enter(descriptor: int, parent: int) -> socket.socket:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
+    be_killed_first()
     os.set_inheritable(descriptor, False)
     configure_logging()
     return socket.socket(fileno=descriptor)
@@ -87,6 +92,13 @@ def die_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         leave(0)
+
+
+def be_killed_first() -> None:
+    """Has the kernel, where memory runs out, rather kill this process, which is replaced, than the server."""
+    with suppress(OSError):  # elsewhere than on Linux
+        usual = int(_OOM_ADJUSTMENT.read_text())
+        _OOM_ADJUSTMENT.write_text(str(min(usual + OOM_MARGIN, _MOST_OOM_ADJUSTMENT)))
 
 
 def leave(status: int) -> NoReturn:
