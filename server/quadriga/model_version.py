@@ -9,7 +9,7 @@ import asyncio
 import enum
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,10 +28,11 @@ from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec
 from quadriga.validate import RequestValidator
 from quadriga.warm_up import WARM_UP_FOLDER
+from quadriga.workers.boot import BootFailure
 from quadriga.workers.messages import BatchDone, Load
 from quadriga.workers.supervisor import Lifecycle, Supervisor
 from quadriga.workers.templates import Templates
-from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
+from quadriga.workers.worker import SLOTS, Assigned, Events, Loss, LossReason, TimeLimits, Worker
 
 log = logging.getLogger("quadriga.model_version")
 
@@ -134,8 +135,13 @@ class ModelVersion:
 
     @property
     def restarts(self) -> int:
-        """How many workers were started to replace dead ones."""
+        """How many workers were started to replace lost ones."""
         return 0 if self._supervisor is None else self._supervisor.restarts
+
+    @property
+    def deaths(self) -> Mapping[LossReason, int]:
+        """How many workers were lost unasked, by reason."""
+        return {} if self._supervisor is None else self._supervisor.deaths
 
     # ---- life
 
@@ -154,9 +160,10 @@ class ModelVersion:
             self._supervisor = Supervisor(
                 f"{self.name}/{self.version}",
                 self._loads(),
-                Events(done=self._on_done, failed=self._on_failed, lost=self._on_lost),
+                Events(done=self._on_done, failed=self._on_failed, lost=lambda *_: None),
                 Lifecycle(ready=self._on_ready, lost=self._on_lost, recovery_failed=self._on_recovery_failed),
                 self._templates,
+                TimeLimits(self.config.load_timeout_seconds, self.config.batch_timeout_seconds),
             )
             try:
                 loaded = await self._supervisor.start()
@@ -249,13 +256,14 @@ class ModelVersion:
             self.scheduler.admit()
             self._change(State.READY, "")
 
-    def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
+    def _on_lost(self, worker: Worker[Batch], loss: Loss, held: list[Assigned[Batch]]) -> bool:
         if not self.loaded:
-            return
-        self.scheduler.remove_worker(worker, how, held)
+            return False
+        explained = self.scheduler.remove_worker(worker, loss, held)
         if not self.workers and self.state is State.READY:
             # Still admitting: the replacement is on its way, and what arrives meanwhile waits for it.
-            self._change(State.LOADING, f"its worker was lost ({how}) and is being replaced")
+            self._change(State.LOADING, f"its worker was lost ({loss.how}) and is being replaced")
+        return explained
 
     def _on_recovery_failed(self, reason: str) -> None:
         if self.loaded and not self.workers and self.state is not State.UNLOADING:

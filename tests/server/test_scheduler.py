@@ -175,26 +175,6 @@ async def test_times_are_counted_by_phase() -> None:
 
 
 @in_a_loop
-async def test_a_lost_batch_runs_again_elsewhere_and_the_waiting_one_is_not_blamed() -> None:
-    scheduler = make()
-    first = FakeWorker(scheduler)
-    running, behind = submit(scheduler, rows=4), submit(scheduler, rows=4)
-    await turn()
-    first.die()
-    second = FakeWorker(scheduler)
-    await turn()
-    second.die()
-    assert running.error is not None
-    assert running.error.code == "UNAVAILABLE"
-    assert behind.open
-    third = FakeWorker(scheduler)
-    await turn()
-    third.finish()
-    assert behind.outputs
-    assert scheduler.waiting == 0
-
-
-@in_a_loop
 async def test_deadlines_and_departures_are_met_while_a_lost_batch_waits_for_another_worker() -> None:
     scheduler = make()
     worker = FakeWorker(scheduler)

@@ -188,6 +188,9 @@ def _workers() -> list[Panel]:
             "CPU time per row", "Of its workers.", units.Seconds, Query(recorded("cpu_seconds_per_row:mean1m"), WHO)
         ),
         series(
-            "Restarts", "Since the version was loaded.", units.NoUnit, Query(exported("worker_restarts_total"), WHO)
+            "Lost workers",
+            "Since the version was loaded: they died, hung, or talked nonsense. Each is replaced.",
+            units.NoUnit,
+            Query(exported("worker_deaths_total"), f"{WHO}: {{{{reason}}}}"),
         ),
     ]
