@@ -71,6 +71,7 @@ class Saboteur:
         self._faults: dict[str, Callable[[], bool]] = {
             "SIGKILL": lambda: self._signal_worker(signal.SIGKILL),
             "SIGSEGV": lambda: self._signal_worker(signal.SIGSEGV),
+            "SIGSTOP": lambda: self._signal_worker(signal.SIGSTOP),
             "SIGKILL in load": self._kill_starting,
             "SIGKILL of a template": lambda: self._send(self._family.templates(), signal.SIGKILL),
         }

@@ -86,7 +86,7 @@ class OpenLoop(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_loop(address: str, subjects: Sequence[Subject], terms: Terms) -> Iterator[OpenLoop]:
+def checked_calls(address: str, subjects: Sequence[Subject], terms: Terms) -> Iterator[OpenLoop]:
     """Calls the models at `address`, from `start` on."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         start = time.monotonic() + START_SECONDS
