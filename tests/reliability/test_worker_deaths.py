@@ -107,7 +107,11 @@ class Poisoner:
 
     def outcomes(self) -> Counter[str]:
         """Of all of them, by code."""
-        return Counter("OK" if (error := call.exception()) is None else error.code().name for call in self._sent)
+        counted: Counter[str] = Counter()
+        for call in self._sent:
+            error = call.exception()
+            counted[error.code().name if isinstance(error, grpc.RpcError) else "OK"] += 1
+        return counted
 
 
 def check_deaths(server: RunningServer, family: Family, model: str) -> int:
