@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 from oip import infer_request
 
@@ -30,6 +31,7 @@ _LIMITS: Final = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+    FieldDescriptor.CPPTYPE_ENUM: (-1, 20),
 }
 _DEEPEST: Final = 4
 
@@ -59,19 +61,12 @@ def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Any]:
 
     @st.composite
     def build(draw: st.DrawFn) -> Message:
-        message = _empty(descriptor)
+        message: Message = GetMessageClass(descriptor)()
         for field in draw(st.lists(st.sampled_from(fields), unique=True)) if fields else ():
             _set(message, field, lambda field=field: draw(value(field, depth)), draw(st.integers(1, 3)))  # type: ignore[misc]
         return message
 
     return build()
-
-
-def _empty(descriptor: Descriptor) -> Message:
-    outer = descriptor.containing_type
-    holder = pb if outer is None else type(_empty(outer))
-    message: Message = getattr(holder, descriptor.name)()
-    return message
 
 
 def _set(message: Message, field: FieldDescriptor, draw: Callable[[], Any], count: int) -> None:

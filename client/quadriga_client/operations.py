@@ -15,7 +15,14 @@ from quadriga_client.errors import InputError, InvalidArgument, NotFound, Respon
 from quadriga_client.images import ImageInput, Images, as_sequence
 from quadriga_client.repository import Config, Files, load_request
 from quadriga_client.requests import Inputs, Parameters, infer_request
-from quadriga_client.results import Classification, InferResult, ModelMetadata, ModelStatus, ServerMetadata
+from quadriga_client.results import (
+    Classification,
+    InferResult,
+    ModelMetadata,
+    ModelStatus,
+    ServerMetadata,
+    is_number,
+)
 from quadriga_client.rpcs import Rpc
 from quadriga_client.statistics import ModelStatistics
 from quadriga_proto import inference_pb2 as pb
@@ -178,7 +185,7 @@ class Operations:
 
     def _as_answered(self, metadata: ModelMetadata, asked: str, answered: str) -> Steps[ModelMetadata]:
         """The metadata of the version that answered: a newer one may have taken over since it was read."""
-        newest = max(filter(str.isdecimal, metadata.versions), key=int, default="")
+        newest = max(filter(is_number, metadata.versions), key=int, default="")
         if asked or not newest or answered == newest:
             return metadata
         return (yield from self.model_metadata(metadata.name, ""))

@@ -78,7 +78,7 @@ class ReportFormat(Generic[_Report]):
                 f"{name} is not {self.noun}, or was changed by hand: {error}; give a .json file that {self.written_by} "
                 "wrote"
             ) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self.error(
                 f"{name} is no JSON, or only a part of it: {error}; measure again, or copy it again"
             ) from None

@@ -11,6 +11,8 @@ from quadriga_proto.codec import Array, CodecError, contents_to_raw, from_raw
 
 _TIMING_PARAMETERS: Final = ("quadriga_queue_ns", "quadriga_batch_ns", "quadriga_compute_ns", "quadriga_total_ns")
 
+_MOST_DIGITS: Final = 19
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
@@ -139,7 +141,7 @@ class ModelMetadata:
         """Class names by index; empty where the server gives none."""
         try:
             labels = json.loads(self.properties.get("labels", "[]"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ResponseError(f"model {self.name!r}: the property 'labels' is not JSON: {error}") from error
         if not isinstance(labels, list):
             raise ResponseError(f"model {self.name!r}: the property 'labels' is a JSON list, got {labels!r}")
@@ -149,7 +151,7 @@ class ModelMetadata:
     def max_batch_size(self) -> int | None:
         """The most rows of one request; None where the server does not say or the model has no batch dimension."""
         text = self.properties.get("max_batch_size", "")
-        return int(text) or None if text.isdecimal() else None
+        return int(text) or None if is_number(text) else None
 
     @classmethod
     def from_message(cls, response: pb.ModelMetadataResponse) -> "ModelMetadata":
@@ -181,6 +183,11 @@ class ModelStatus:
     state: str
     reason: str
     metadata: ModelMetadata | None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as servers count versions and rows: of at most 64 bits."""
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def read_outputs(response: pb.ModelInferResponse) -> dict[str, Array]:

@@ -14,7 +14,8 @@ from typing import Any, Final
 from google.protobuf import json_format, text_format
 
 from quadriga.backends import BACKENDS, FORMATS, TRITON_NAMES
-from quadriga.errors import ConfigError
+from quadriga.errors import ConfigError, one_line
+from quadriga.folder_files import read_file
 from quadriga.model_config import (
     DEFAULT_BATCH_SECONDS,
     DEFAULT_LOAD_SECONDS,
@@ -40,6 +41,10 @@ from quadriga_proto.pool import POOL
 
 TOML_FILE: Final = "model.toml"
 PBTXT_FILE: Final = "config.pbtxt"
+#: More is no configuration.
+_MOST_BYTES: Final = 1_048_576
+#: In one line of TOML: what a key's depth costs grows with its square, and no key of ours has more than three parts.
+_MOST_DOTS: Final = 100
 
 #: Put into `max_batch_size` before a file is read into the message: proto3 cannot tell a 0 that is written from none.
 _NOT_GIVEN: Final = -(2**31)
@@ -74,7 +79,7 @@ def load_model_config(directory: Path, name: str) -> ModelConfig:
     try:
         return _from_message(name, _read(path))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {one_line(str(error))}") from None
 
 
 def parse_model_config(name: str, text: str) -> ModelConfig:
@@ -83,6 +88,13 @@ def parse_model_config(name: str, text: str) -> ModelConfig:
     Raises:
         ConfigError: It is not JSON, or it says what cannot be; names the key, what came and what was expected.
     """
+    try:
+        return _from_message(name, _read_json(text))
+    except ConfigError as error:
+        raise ConfigError(one_line(str(error))) from None
+
+
+def _read_json(text: str) -> ConfigMessage:
     message = ConfigMessage(max_batch_size=_NOT_GIVEN)
     try:
         tables = json.loads(text, object_pairs_hook=_each_key_once)
@@ -94,7 +106,7 @@ def parse_model_config(name: str, text: str) -> ModelConfig:
         raise ConfigError(f"is not JSON: {error}") from None
     except json_format.ParseError as error:
         raise ConfigError(_explained(str(error))) from None
-    return _from_message(name, message)
+    return message
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,21 +121,28 @@ def _read(path: Path) -> ConfigMessage:
     """The message in a file, with `_NOT_GIVEN` where it gives no max_batch_size."""
     message = ConfigMessage(max_batch_size=_NOT_GIVEN)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, _MOST_BYTES).decode()
         if path.name == TOML_FILE:
-            json_format.ParseDict(_with_parameters(tomllib.loads(text)), message, descriptor_pool=POOL)
+            json_format.ParseDict(_with_parameters(_tables(text)), message, descriptor_pool=POOL)
         else:
             text_format.Parse(text, ConfigMessage(), descriptor_pool=POOL)  # refuses a key given twice; Merge does not
             text_format.Merge(text, message, descriptor_pool=POOL)
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML: {error}") from None
     except (json_format.ParseError, text_format.ParseError) as error:
         raise ConfigError(_explained(str(error))) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply; no configuration is") from None
+    except ValueError as error:  # also of a number with thousands of digits
+        raise ConfigError(f"is not {'TOML' if path.name == TOML_FILE else 'a text of a message'}: {error}") from None
     return message
+
+
+def _tables(text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MOST_DOTS:
+            raise ConfigError(f"line {number} has more than {_MOST_DOTS} dots; no key is that deep")
+    return tomllib.loads(text)
 
 
 def _with_parameters(tables: dict[str, Any]) -> dict[str, Any]:

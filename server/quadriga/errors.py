@@ -24,6 +24,7 @@
 Codes are names, not `grpc.StatusCode`, so that this file needs no grpc.
 """
 
+import re
 from reprlib import Repr
 from typing import ClassVar, Final
 
@@ -33,6 +34,19 @@ _REPR.maxstring = 100
 _REPR.maxlist = 16
 #: `repr`, of a bounded length.
 shown: Final = _REPR.repr
+#: Of a text that files or frameworks made, in characters; its middle is left out.
+LONGEST_LINE: Final = 1_000
+_BREAKS: Final = re.compile(r"[^\S ]+")
+
+
+def one_line(text: str) -> str:
+    """A text that files or frameworks made, as an operator can read it: one line of bounded length, printable alone."""
+    if len(text) > LONGEST_LINE:
+        text = f"{text[: LONGEST_LINE * 2 // 3]} ... {text[-LONGEST_LINE // 4 :]}"
+    text = _BREAKS.sub(" ", text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class QuadrigaError(Exception):

@@ -10,7 +10,11 @@ from typing import Annotated, Final
 
 import msgspec
 
+from quadriga.errors import ConfigError, one_line
+from quadriga.folder_files import read_file
+
 EXPORT_FILE: Final = "export.json"
+_MOST_BYTES: Final = 1_048_576
 
 log = logging.getLogger("quadriga.export_file")
 
@@ -40,14 +44,12 @@ NOTHING: Final = Export()
 def read_export(directory: Path) -> Export:
     """What a model's folder has; nothing where there is no file, or one that cannot be read, which is warned of."""
     path = directory / EXPORT_FILE
+    if not path.exists():
+        return NOTHING
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Export)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        _warn_ignored(path, error.strerror or str(error))
-    except (ValueError, RecursionError) as error:  # bytes that are no text, no JSON, no such object, or nested too deep
-        _warn_ignored(path, str(error))
+        return msgspec.json.decode(read_file(path, _MOST_BYTES), type=Export)
+    except (ConfigError, ValueError, RecursionError) as error:  # no text, no JSON, no such object, or nested too deep
+        _warn_ignored(path, one_line(str(error)))
     return NOTHING
 
 

@@ -17,6 +17,7 @@ from quadriga.backends import FORMATS, Format
 from quadriga.config_file import load_model_config
 from quadriga.errors import ConfigError
 from quadriga.export_file import NOTHING, Export, read_export
+from quadriga.folder_files import read_inside
 from quadriga.model_config import ModelConfig
 from quadriga.warm_up import WARM_UP_FOLDER
 
@@ -26,6 +27,8 @@ _SAVED_MODEL: Final = "saved_model.pb"
 #: The longest version number, so that it fits the 64 bits of the protocol.
 MOST_VERSION_DIGITS: Final = 18
 _VERSION: Final = re.compile(rf"[1-9][0-9]{{0,{MOST_VERSION_DIGITS - 1}}}", re.ASCII)
+#: A million names of 64 bytes each; more is no list of classes.
+_MOST_LABEL_BYTES: Final = 64 << 20
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 log = logging.getLogger("quadriga.model_files")
@@ -156,16 +159,17 @@ def format_of(path: Path) -> str | None:
     return None
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names in a file, one a line, in index order; blank lines at its end do not count.
+def read_labels(folder: Path, name: str) -> tuple[str, ...]:
+    """The class names in a file of a model's folder, one a line, in index order; blank lines at its end do not count.
 
     Raises:
-        ConfigError: The file cannot be read, or is not UTF-8 text.
+        ConfigError: The file cannot be read, lies elsewhere, or is not UTF-8 text.
     """
+    path = folder / name
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"label file {path} cannot be read: {error.strerror}") from None
+        text = read_inside(folder, name, _MOST_LABEL_BYTES).decode("utf-8-sig")
+    except ConfigError as error:
+        raise ConfigError(f"label file {path} {error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"label file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     return tuple(line.strip() for line in text.rstrip().split("\n")) if text.strip() else ()
@@ -193,9 +197,8 @@ def read_folder(name: str, directory: Path, config: ModelConfig | None = None, *
     try:
         config = config or load_model_config(directory, name)
         misconfigured = False
-        labels_file = directory / LABELS_FILE
-        labels = read_labels(labels_file) if labels_file.exists() else ()
-        output_labels = {output: read_labels(directory / file) for output, file in config.label_files.items()}
+        labels = read_labels(directory, LABELS_FILE) if (directory / LABELS_FILE).exists() else ()
+        output_labels = {output: read_labels(directory, file) for output, file in config.label_files.items()}
         if flat and not any(_VERSION.fullmatch(folder.name) for folder in folders_in(directory)):
             found = [1]
             versions: tuple[ModelVersionFiles, ...] = (_flat_version(directory, config),)
@@ -310,6 +313,8 @@ def _named_file(folder: Path, file_name: str, config: ModelConfig) -> tuple[Path
     path = folder / file_name
     if not path.exists():
         raise ConfigError(f"model file {path} does not exist, but default_model_filename names it")
+    if not path.is_file() and not path.is_dir():
+        raise ConfigError(f"model file {path} is a pipe, a device or a socket; expected a file or a folder")
     formats = _formats_of(config)
     format_name = next(iter(formats)) if len(formats) == 1 else format_of(path)
     if format_name is None and config.backend is None:

@@ -10,10 +10,12 @@ from typing import Final
 
 import msgspec
 
-from quadriga_proto.codec import ITEM_SIZES
+from quadriga_proto.codec import DATATYPES, ITEM_SIZES
 
 #: A dimension of any size.
 ANY: Final = -1
+#: One row of a tensor that no machine holds.
+_MOST_BYTES: Final = 1 << 40
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,3 +57,25 @@ def row_bytes(tensors: Iterable[TensorSpec]) -> int:
     As far as the contract tells: open dimensions count as 1, BYTES as nothing.
     """
     return sum(ITEM_SIZES.get(tensor.datatype, 0) * prod(max(size, 1) for size in tensor.shape) for tensor in tensors)
+
+
+def check_contract(spec: ModelSpec) -> None:
+    """Makes sure that requests can be checked and answered by a contract that a worker reports.
+
+    Raises:
+        ValueError: They cannot; says why.
+    """
+    for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
+        if not tensors:
+            raise ValueError(f"it has no {kind}s")
+        names = set()
+        for tensor in tensors:
+            if not tensor.name:
+                raise ValueError(f"it has an {kind} without a name")
+            if tensor.name in names:
+                raise ValueError(f"it has the {kind} {tensor.name!r} twice")
+            names.add(tensor.name)
+            if tensor.datatype not in DATATYPES:
+                raise ValueError(f"{kind} {tensor.name!r} is {tensor.datatype!r}, which the protocol does not have")
+            if any(size < ANY for size in tensor.shape) or row_bytes([tensor]) > _MOST_BYTES:
+                raise ValueError(f"{kind} {tensor.name!r} has shape {list(tensor.shape)[:16]}; no array can have that")

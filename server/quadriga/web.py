@@ -4,6 +4,7 @@
 models that takes tens of milliseconds in which no request is answered, which no load test should do to its server.
 """
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quadriga.addresses import listen
 from quadriga.web_connections import BoundedConnection
@@ -37,8 +39,9 @@ class WebServer:
             Route("/healthz/ready", self._is_ready),
         ]
         config = uvicorn.Config(
-            Starlette(routes=routes),
+            _AfterParsing(Starlette(routes=routes)),
             http=BoundedConnection,
+            ws="none",
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -84,6 +87,21 @@ class WebServer:
     async def _is_ready(self, request: Request) -> Response:
         ready = self._ready()
         return PlainTextResponse("ready\n" if ready else "not ready\n", status_code=200 if ready else 503)
+
+
+class _AfterParsing:
+    """An application that is run once uvicorn has read all of the packet that brought the request.
+
+    uvicorn starts it as soon as it has a request's head. Where what follows is broken, uvicorn refuses the request and
+    closes the connection, and an answer that comes after that is logged as a fault of the application, with a traceback.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0)  # what closes the connection has been scheduled before what comes next
+        await self._app(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

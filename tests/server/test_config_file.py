@@ -424,5 +424,5 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path, file_name: str) -> N
 
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / TOML_FILE).mkdir()
-    with pytest.raises(ConfigError, match=f"{tmp_path / TOML_FILE}: cannot be read"):
+    with pytest.raises(ConfigError, match=f"{tmp_path / TOML_FILE}: is a folder; expected a file"):
         load_model_config(tmp_path, "m")

@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_read_is_warned_of_once(
 def test_a_folder_in_its_place_is_ignored_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / EXPORT_FILE).mkdir()
     assert read_export(tmp_path) == NOTHING
-    assert "Is a directory" in caplog.text
+    assert "is a folder" in caplog.text
 
 
 def test_it_is_about_the_only_version(tmp_path: Path) -> None:

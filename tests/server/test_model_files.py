@@ -88,12 +88,12 @@ class TestLabels:
     )
     def test_lines_are_labels(self, tmp_path: Path, text: str, labels: tuple[str, ...]) -> None:
         (tmp_path / "labels.txt").write_bytes(text.encode())
-        assert read_labels(tmp_path / "labels.txt") == labels
+        assert read_labels(tmp_path, "labels.txt") == labels
 
     def test_what_is_not_text_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
         with pytest.raises(ConfigError, match="is not UTF-8 text"):
-            read_labels(tmp_path / "labels.txt")
+            read_labels(tmp_path, "labels.txt")
 
 
 def test_format_of_a_folder_goes_by_what_is_in_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from quadriga.errors import one_line
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga_proto.codec import Array, numpy_dtype
 
@@ -142,7 +143,7 @@ class Backend(ABC):
 def first_line(error: BaseException) -> str:
     """A framework's error in one line: the first one that says something."""
     lines = [line.strip() for line in _DECORATION.sub("", str(error)).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return one_line(f"{type(error).__name__}: {lines[0]}") if lines else type(error).__name__
 
 
 def presences(spec: ModelSpec) -> list[tuple[bool, ...]]:

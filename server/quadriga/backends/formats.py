@@ -4,16 +4,23 @@ Frameworks answer a file of another format with messages about streams and proto
 """
 
 import zipfile
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
-from quadriga.backends.base import ModelLoadError, ModelSource
+from quadriga.backends.base import ModelLoadError, ModelSource, first_line
+from quadriga.errors import one_line
 
 ONNX: Final = "an ONNX model"
 KERAS: Final = "a Keras 3 model (a zip archive)"
 TORCHSCRIPT: Final = "a TorchScript archive (a zip archive)"
 SAVED_MODEL: Final = "a SavedModel's folder"
 
+#: Members of one archive; a large network has a few thousand.
+_MOST_MEMBERS: Final = 20_000
+#: What an archive may become, by its own size: weights are hardly compressed, and below this nobody cares.
+_MOST_EXPANSION: Final = 100
+_HARMLESS_BYTES: Final = 256 << 20
 _ZIP: Final = b"PK\x03\x04"
 _ONNX: Final = b"\x08"  # the tag of ir_version, which comes first
 #: What a file's first bytes say it is.
@@ -43,11 +50,29 @@ def expect_zip(source: ModelSource, expected: str) -> None:
         raise ModelLoadError(f"{path} is {_kind(start)}; expected {expected}")
     if not zipfile.is_zipfile(path):
         raise ModelLoadError(f"{path} is damaged: the zip archive's directory, at its end, is missing; copy it again")
-    with zipfile.ZipFile(path) as archive:
-        names = [f"/{name}" for name in archive.namelist()]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        raise ModelLoadError(f"{path} is damaged: {first_line(error)}; copy it again") from error
+    _expect_harmless(path, members)
+    names = [f"/{member.filename}" for member in members]
     kind = next((kind for ending, kind in _MEMBERS if any(name.endswith(ending) for name in names)), None)
     if kind != expected:
         raise ModelLoadError(f"{path} is {kind or 'a zip archive of another kind'}; expected {expected}")
+
+
+def _expect_harmless(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Makes sure that an archive can be unpacked without filling the memory or leaving the folder it is unpacked to."""
+    if len(members) > _MOST_MEMBERS:
+        raise ModelLoadError(f"{path} has {len(members)} members; expected at most {_MOST_MEMBERS}")
+    size = sum(member.file_size for member in members)
+    if size > max(_HARMLESS_BYTES, _MOST_EXPANSION * path.stat().st_size):
+        raise ModelLoadError(f"{path} would be unpacked to {size} bytes, as a zip bomb is; save the model again")
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts:
+            raise ModelLoadError(f"{path} has a member that leads out of it: {one_line(member.filename)}")
 
 
 def expect_onnx(source: ModelSource) -> None:

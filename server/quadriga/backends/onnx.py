@@ -158,8 +158,11 @@ class OnnxBackend(Backend):
         text = self._session.get_modelmeta().custom_metadata_map.get("labels", "[]")
         try:
             labels = json.loads(text)
-        except ValueError as error:
-            raise ModelLoadError(f"the metadata 'labels' of {source.path} is no JSON list: {error}") from error
+            json.dumps(labels, ensure_ascii=False).encode()  # JSON can write half a surrogate pair, which is no text
+        except (ValueError, RecursionError) as error:
+            raise ModelLoadError(
+                f"the metadata 'labels' of {source.path} is no JSON list: {first_line(error)}"
+            ) from error
         if not isinstance(labels, list):
             raise ModelLoadError(f"the metadata 'labels' of {source.path} is {text[:40]!r}; expected a JSON list")
         return [str(label) for label in labels]

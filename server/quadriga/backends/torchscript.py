@@ -10,7 +10,6 @@ with whole shapes, -1 where open.
 Parameters: none of its own.
 """
 
-import json
 import logging
 import os
 import warnings
@@ -130,9 +129,10 @@ class TorchscriptBackend(Backend):
         text = extra[METADATA_FILE]
         if text:
             try:
-                return module, msgspec.convert(json.loads(text), Metadata)
-            except (ValueError, msgspec.ValidationError) as error:
-                raise ModelLoadError(f"{METADATA_FILE} inside {source.path} is damaged: {error}") from error
+                metadata = msgspec.json.decode(text, type=Metadata)
+            except (ValueError, RecursionError) as error:
+                raise ModelLoadError(f"{METADATA_FILE} inside {source.path} is damaged: {first_line(error)}") from error
+            return module, metadata
         if not source.inputs or not source.outputs:
             raise ModelLoadError(
                 f"{source.path} names neither inputs nor outputs, as TorchScript never does; write a model.toml beside "

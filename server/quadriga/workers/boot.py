@@ -4,14 +4,18 @@ Only `UnreadyWorker.wait_until_ready` makes a `Worker` of it. All methods run on
 """
 
 import asyncio
-from typing import Generic
+from typing import Final, Generic
 
-from quadriga.specs import row_bytes
+from quadriga.errors import one_line
+from quadriga.specs import ModelSpec, check_contract, row_bytes
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ForkedChild, WorkerProcess, spawn_worker
 from quadriga.workers.messages import FromWorker, Load, Loaded, LoadFailed
 from quadriga.workers.slab import Slab
 from quadriga.workers.worker import Events, TimeLimits, Work, Worker
+
+#: Of the reason why a model cannot be loaded, which may have an example of what is missing.
+_MOST_LINES: Final = 20
 
 
 class BootFailure(Exception):
@@ -58,6 +62,7 @@ class UnreadyWorker(Generic[Work]):
         """
         try:
             loaded = await self._loaded_within(limits.load_seconds)
+            _expect_contract(loaded.spec)
             self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
         except BaseException:
             await self.stop()
@@ -94,7 +99,8 @@ class UnreadyWorker(Generic[Work]):
             if isinstance(message, Loaded):
                 self._answer.set_result(message)
             elif isinstance(message, LoadFailed):
-                self._answer.set_exception(BootFailure(message.reason))
+                lines = message.reason.splitlines()[:_MOST_LINES]
+                self._answer.set_exception(BootFailure("\n".join(map(one_line, lines))))
 
     def _fail_soon(self, what: str) -> None:
         """Fails the boot with how the process ended, which is known a moment after its socket ended."""
@@ -105,3 +111,10 @@ class UnreadyWorker(Generic[Work]):
                 self._answer.set_exception(BootFailure(f"{what}: {how}{self.process.last_words()}"))
 
         self._failing = asyncio.create_task(fail())
+
+
+def _expect_contract(spec: ModelSpec) -> None:
+    try:
+        check_contract(spec)
+    except ValueError as error:
+        raise BootFailure(one_line(f"the model's contract cannot be served: {error}")) from None

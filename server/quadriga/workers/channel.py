@@ -17,6 +17,8 @@ Incoming = TypeVar("Incoming")
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 65_536
+#: Of one message: a contract with a million labels is smaller. What claims to be longer is not waited for.
+MOST_BYTES = 64 << 20
 
 
 class ChannelClosed(ConnectionError):
@@ -95,7 +97,10 @@ class Channel(Generic[Incoming]):
         start = 0
         while len(self._unread) - start >= _LENGTH.size:
             body = start + _LENGTH.size
-            end = body + _LENGTH.unpack_from(self._unread, start)[0]
+            length = _LENGTH.unpack_from(self._unread, start)[0]
+            if length > MOST_BYTES:
+                raise ChannelClosed(f"the other side announced a message that is {length} bytes long")
+            end = body + length
             if end > len(self._unread):
                 break
             messages.append(self._decode(bytes(self._unread[body:end])))
@@ -106,5 +111,5 @@ class Channel(Generic[Incoming]):
     def _decode(self, body: "bytes | memoryview[int]") -> Incoming:
         try:
             return self._decoder.decode(body)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # what is broken, no text, or nested without an end
             raise ChannelClosed(f"the other side sent what is no message of its own: {error}") from error

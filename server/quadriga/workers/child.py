@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Final, Generic, Protocol, TypeVar
 
+from quadriga.errors import one_line
 from quadriga.workers.channel import Channel
 from quadriga.workers.environment import environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
@@ -231,7 +232,7 @@ class ChildProcess(Generic[Incoming]):
 
     def last_words(self) -> str:
         """The end of a sentence on how the process ended: the last line that it printed, if any."""
-        return f"; its last words: {self.log_tail[-1]}" if self.log_tail else ""
+        return f"; its last words: {one_line(self.log_tail[-1])}" if self.log_tail else ""
 
 
 WorkerProcess = ChildProcess[FromWorker]

@@ -19,8 +19,8 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from quadriga.backends import import_backend
-from quadriga.backends.base import CPU, Backend, ModelLoadError
+from quadriga.backends import BACKENDS, import_backend
+from quadriga.backends.base import CPU, Backend, ModelLoadError, first_line
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
 from quadriga.workers.confinement import confine, forbid_new_privileges
@@ -52,6 +52,7 @@ def configure_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RelayFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("quadriga").setLevel(logging.DEBUG)  # the server process decides what is shown
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -130,15 +131,21 @@ def serve(channel: Channel[ToWorker]) -> None:
         channel.send(LoadFailed(str(error)))
         return
     except Exception as error:
-        log.exception("loading %s failed", load.source.path)
-        channel.send(LoadFailed(f"{type(error).__name__}: {error}"))
+        # A damaged file has frameworks raise anything, anywhere: the operator is told of the file, not of their code.
+        level = logging.DEBUG if load.backend in BACKENDS else logging.ERROR
+        log.log(level, "loading %s failed", load.source.path, exc_info=True)
+        channel.send(LoadFailed(f"{load.source.path} cannot be loaded: {first_line(error)}"))
         return
     if loaded.device != CPU:
         slab.pin_inputs(backend.pin)
     # What loading made stays for the worker's life: keep it out of every later garbage collection.
     gc.collect()
     gc.freeze()
-    channel.send(loaded)
+    try:
+        channel.send(loaded)
+    except UnicodeEncodeError as error:
+        channel.send(LoadFailed(f"{load.source.path} has a name or a label that is no text: {first_line(error)}"))
+        return
     while True:
         for message in channel.receive():
             if isinstance(message, RunBatch):

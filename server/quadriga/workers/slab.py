@@ -75,7 +75,7 @@ class Segment:
         """A new segment of one page."""
         if hasattr(os, "memfd_create"):
             descriptor = os.memfd_create("quadriga-slab", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            # Whoever reads beyond the end is killed by SIGBUS: no worker is to do that to the server.
+            # Whoever reads memory that the other side has taken back dies of SIGBUS: no side can.
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         else:
             with tempfile.TemporaryFile(prefix="quadriga-slab") as file:

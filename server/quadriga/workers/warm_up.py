@@ -8,6 +8,7 @@ import numpy as np
 
 from quadriga.backends.base import Backend, ModelLoadError, first_line
 from quadriga.errors import ConfigError
+from quadriga.folder_files import read_inside
 from quadriga.specs import ANY, ModelSpec, TensorSpec
 from quadriga.warm_up import WarmUp, WarmUpInput
 from quadriga_proto.codec import Array, from_raw, numpy_dtype
@@ -15,6 +16,8 @@ from quadriga_proto.codec import Array, from_raw, numpy_dtype
 #: Steps between 0 and 1 that every float datatype holds exactly: none is rounded up to 1.
 _STEPS: Final = 128
 _LONGEST_TEXT: Final = 16
+#: Of one input's file; no request can have as many.
+_MOST_FILE_BYTES: Final = 1 << 31
 _LETTERS: Final = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz", np.uint8)
 
 
@@ -97,13 +100,10 @@ def _make_array(wanted: WarmUpInput, shape: tuple[int, ...], folder: Path, rando
 
 
 def _read(folder: Path, name: str) -> bytes:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):  # a link may lead anywhere
-        raise ConfigError(f"input_data_file {name!r} is a link out of {folder}; put the file itself there")
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"input_data_file {path} cannot be read: {error.strerror}") from None
+        return read_inside(folder, name, _MOST_FILE_BYTES)
+    except ConfigError as error:
+        raise ConfigError(f"input_data_file {folder / name} {error}") from None
 
 
 def _random_array(datatype: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
+from quadriga.errors import one_line
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import WorkerProcess
@@ -191,8 +192,8 @@ class Worker(Generic[Work]):
     def _take(self, messages: Sequence[FromWorker]) -> None:
         """Also while it is being lost: what it said before its end counts."""
         for message in messages:
-            if not isinstance(message, (BatchDone, BatchFailed)) or not self._is_next(message.slot):
-                log.error("%s sent %s out of turn and is replaced", self.name, message)
+            if not isinstance(message, (BatchDone, BatchFailed)) or not self._can_be_true(message):
+                log.error("%s sent %s, which cannot be, and is replaced", self.name, one_line(str(message)))
                 self._lose("broken")
                 return
             assigned = self._assigned.popleft()
@@ -210,15 +211,27 @@ class Worker(Generic[Work]):
             except OSError as error:
                 reason = f"no memory to read the outputs of {message.segment_size} bytes: {error}"
             else:
-                assigned.slot.state = SlotState.DRAINING
-                self._events.done(self, assigned, message)
-                return
+                if message.segment_size <= assigned.slot.outputs.size:
+                    assigned.slot.state = SlotState.DRAINING
+                    self._events.done(self, assigned, message)
+                    return
+                reason = f"the worker told of {message.segment_size} bytes of outputs, and shares fewer"
         self._slab.release(assigned.slot)
         self._events.failed(self, assigned, reason)
 
-    def _is_next(self, slot: int) -> bool:
-        """Whether an answer is for the oldest batch: a worker takes batches in order."""
-        return bool(self._assigned) and self._assigned[0].slot.index == slot
+    def _can_be_true(self, message: BatchDone | BatchFailed) -> bool:
+        """Whether an answer is for the oldest batch, since a worker takes batches in order, and contradicts nothing."""
+        if not self._assigned or self._assigned[0].slot.index != message.slot:
+            return False
+        if isinstance(message, BatchFailed):
+            return True
+        times = (self._assigned[0].sent_ns, message.started_ns, message.computed_ns, message.finished_ns)
+        return times[0] <= times[1] <= times[2] <= times[3] <= time.monotonic_ns() and all(
+            [
+                region.offset >= 0 and 0 <= region.size <= message.segment_size - region.offset
+                for region in message.outputs
+            ]
+        )
 
     def _lose(self, reason: LossReason) -> None:
         """The process is gone, or as good as gone: makes sure of it and hands back what it held."""

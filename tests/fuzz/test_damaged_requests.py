@@ -3,7 +3,6 @@
 `QUADRIGA_FUZZ_CASES` damaged requests go to each transport, and as many on a stream; `make fuzz` takes 100,000 of each.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from fuzz_cases import CASES, SEED, examples
+from hypothesis import given
 from hypothesis import strategies as st
 from message_fuzz import Mutations, messages, valid_requests
 from oip import infer_request, method, outputs_of, rpc
@@ -19,7 +19,6 @@ from running_server import RunningServer, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 
-CASES = int(os.environ.get("QUADRIGA_FUZZ_CASES", "5000"))
 #: Of them, in each of two tests; hypothesis takes some milliseconds to make one.
 BY_STRUCTURE = CASES // 40
 SECONDS = 30.0
@@ -90,7 +89,7 @@ def check(name: str, data: bytes, call: grpc.Call) -> str:
 
 
 def test_damaged_requests(server: RunningServer) -> None:
-    mutations = Mutations(1, valid_requests())
+    mutations = Mutations(SEED, valid_requests())
     ends: Counter[str] = Counter()
     with grpc.insecure_channel(server.grpc) as channel:
         infer = method(channel, "ModelInfer")
@@ -103,7 +102,7 @@ def test_damaged_requests(server: RunningServer) -> None:
 
 
 def test_damaged_requests_on_a_stream_are_each_answered(server: RunningServer) -> None:
-    mutations = Mutations(2, valid_requests())
+    mutations = Mutations(SEED + 1, valid_requests())
     answers: Counter[str] = Counter()
     with grpc.insecure_channel(server.grpc) as channel:
         stream = channel.stream_stream(f"/{SERVICE.full_name}/ModelStreamInfer", bytes, bytes)
@@ -120,13 +119,7 @@ def test_messages_of_any_structure_to_any_rpc(start: Callable[..., RunningServer
     with grpc.insecure_channel(server.grpc) as channel:
         calls = {name: method(channel, name) for name in UNARY}
 
-        @settings(
-            max_examples=BY_STRUCTURE,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
+        @examples(BY_STRUCTURE)
         @given(st.data())
         def send(data: st.DataObject) -> None:
             name = data.draw(st.sampled_from(["ModelInfer"] * len(UNARY) + UNARY))
@@ -145,13 +138,7 @@ def test_a_nearly_right_request_with_any_field_set(server: RunningServer) -> Non
     with grpc.insecure_channel(server.grpc) as channel:
         infer = method(channel, "ModelInfer")
 
-        @settings(
-            max_examples=BY_STRUCTURE,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
+        @examples(BY_STRUCTURE)
         @given(st.sampled_from(valid_requests()), messages(SERVICE.methods_by_name["ModelInfer"].input_type))
         def send(valid: bytes, extra: pb.ModelInferRequest) -> None:
             encoded = valid + extra.SerializeToString()
