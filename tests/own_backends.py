@@ -109,3 +109,10 @@ class Observed(Backend):
         """See `Backend.warm_up`."""
         self._backend.warm_up(spec, batch_sizes)
         self._modules.write_text("\n".join(sys.modules))
+
+
+class Counted(Recording):
+    """Writes down what it was asked for, and nothing of its own warm-up."""
+
+    def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
+        """See `Backend.warm_up`."""
