@@ -57,6 +57,8 @@ class Busy:
             "--transport", transport, *flags, "--model-control", "explicit", *models, "--allow-client-shm",
             env={"TMPDIR": str(temporary)},
         )  # fmt: skip
+        # Before the upload: none is started while a worker loads.
+        wait_for(lambda: "template of torchscript is ready" in self.server.log, "the template", SECONDS)
         self._channel = grpc.insecure_channel(self.server.grpc)
         register = pb.SystemSharedMemoryRegisterRequest(name="region", key=region, byte_size=4096)
         rpc(self._channel, "SystemSharedMemoryRegister", register)
@@ -64,7 +66,6 @@ class Busy:
         load(self._upload("serving", 0), timeout=SECONDS)
         self._loading = load.future(self._upload("loading", 600_000), timeout=SECONDS)
         wait_for(lambda: len(list(temporary.rglob("model.fake"))) == 2, "the uploads", SECONDS)
-        wait_for(lambda: "template of torchscript is ready" in self.server.log, "the template", SECONDS)
         request = infer_request("busy", x=np.ones((1, 4), np.float32)).SerializeToString()
         self._calls = [method(self._channel, "ModelInfer").future(request, timeout=SECONDS) for _ in range(16)]
         wait_for(lambda: self.server.metric("quadriga_batches_in_flight", model="busy") == 2, "calls in hand", SECONDS)
