@@ -167,3 +167,10 @@ def _descriptors() -> list[str]:
         with contextlib.suppress(FileNotFoundError):  # that of the listing
             found.append(os.readlink(f"/proc/self/fd/{entry}").partition("[")[0].replace(" ", "_"))
     return sorted(found)
+
+
+class Counted(Recording):
+    """Writes down what it was asked for, and nothing of its own warm-up."""
+
+    def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
+        """See `Backend.warm_up`."""

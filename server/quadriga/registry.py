@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final
 
 from quadriga.confinement import ConfinementPolicy
@@ -31,6 +31,7 @@ class ModelRegistry:
     """Every model that the server knows.
 
     Attributes:
+        awaited: Models that the server's start is about to load: until they are known, they are not unknown.
         draining: Whether the server takes no new requests any more.
     """
 
@@ -47,6 +48,7 @@ class ModelRegistry:
             on_change: Hears of every change of a version's state, and of its end.
             confinement: Of the workers; without, there is none.
         """
+        self.awaited: Set[str] = frozenset()
         self.draining = False
         self._templates = templates or Templates(enabled=False)
         self._on_change = on_change
@@ -269,6 +271,8 @@ class ModelRegistry:
             raise NoVersionAvailable(f"model {name!r} is unloaded, and no version of it is available; load it again")
         if name in self._broken:
             raise ModelNotReady(f"model {name!r} is unavailable: {self._broken[name]}")
+        if name in self.awaited:  # by a replica that is back, and that a balancer still takes for the one before
+            raise ModelNotReady(f"model {name!r} is about to load: the server is starting")
         known = ", ".join(sorted(self._models)) or "none"
         raise ModelNotFound(f"no model {shown(name)} is served here; there is: {known}")
 

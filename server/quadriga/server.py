@@ -79,6 +79,7 @@ class Server:
         self._confinement = ConfinementPolicy(config)
         templates = Templates(enabled=config.templates == "on")
         self.models = ModelRegistry(templates, self._on_change, self._confinement)
+        self.models.awaited = {model.name for model in self._found}
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
         tracing = self._tracing = make_tracing(config)
@@ -149,6 +150,7 @@ class Server:
 
     async def _load_and_poll(self, announce: Callable[["Server", Addresses], None], addresses: Addresses) -> None:
         await self.models.load(self._found)
+        self.models.awaited = frozenset()
         self._ready = True
         self._health.set(SERVER, serving=True)
         self._tell_whether_it_answers()
@@ -162,6 +164,7 @@ class Server:
         give_up = asyncio.get_running_loop().time() + self.config.drain_seconds
         self._ready = False
         self._health.drain()
+        self._transport.drain()
         self.models.draining = True
         self._repository.stop()
         drain = asyncio.create_task(self._transport.stop(self.config.drain_seconds))

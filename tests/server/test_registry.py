@@ -296,6 +296,15 @@ async def test_a_draining_server_refuses_what_it_serves() -> None:
     assert models.find("m", "").version == 1
 
 
+def test_what_the_start_is_about_to_load_is_not_unknown() -> None:
+    models = ModelRegistry()
+    models.awaited = {"m"}
+    with pytest.raises(ModelNotReady, match="starting"):
+        models.ready("m", "")
+    with pytest.raises(ModelNotFound):
+        models.ready("n", "")
+
+
 @in_a_loop
 async def test_every_change_of_state_is_told() -> None:
     told: list[tuple[str, State]] = []

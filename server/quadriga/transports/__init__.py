@@ -128,8 +128,14 @@ class Transport(Protocol):
             ConfigError: The address cannot be had.
         """
 
+    def drain(self) -> None:
+        """Takes nothing new of the streams, each of which ends when all that was taken of it is answered.
+
+        New calls are the handlers' to refuse; `stop` follows at once.
+        """
+
     async def stop(self, grace_seconds: float) -> None:
-        """Takes no new call from now on, lets those in hand end within the grace, cancels the rest."""
+        """After `drain`: lets the calls in hand end within the grace, their responses arrive, and cancels the rest."""
 
 
 def expiry(remaining: float | None) -> int:

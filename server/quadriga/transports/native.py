@@ -25,6 +25,7 @@ from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
 from quadriga.errors import ShuttingDown
 from quadriga.transports import Call, Handler, Services, expiry, handle, text_metadata
+from quadriga.transports.delivery import delivered
 from quadriga.transports.grpcio import (
     LAST_RESPONSE_SECONDS,
     add_streams_and_standard_services,
@@ -46,6 +47,8 @@ IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
 _MS_PER_SECOND: Final = 1_000
 _DRAIN_LOOK_SECONDS: Final = 0.01
+#: Some two seconds in which callers are refused: from then on what they have under way hides nothing else.
+_MOST_CROWDED_LOOKS: Final = 200
 
 _Metadata = Sequence[tuple[str, str | bytes]]
 _Details = tuple[_Metadata, str, float | None]
@@ -104,6 +107,7 @@ class NativeTransport:
         self._events: deque[_Event] = deque()
         self._woken = False
         self._stopping = False
+        self._refused = 0
         self._closing = asyncio.Lock()
 
     async def start(self) -> int:
@@ -134,15 +138,21 @@ class NativeTransport:
         threading.Thread(target=self._receive, args=receive, name="quadriga-calls", daemon=True).start()
         return front.bound_port
 
-    async def stop(self, grace_seconds: float) -> None:
-        """See `Transport.stop`."""
+    def drain(self) -> None:
+        """See `Transport.drain`; from now on new calls are refused here."""
         self._stopping = True
         self._streams.drain()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """See `Transport.stop`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                while self._under_way():  # noqa: ASYNC110 - the Rust server tells nobody when a response is sent
+                while self._calls:  # noqa: ASYNC110 - nothing on the hot path is there to tell of the last one
                     await asyncio.sleep(_DRAIN_LOOK_SECONDS)
                 await self._calls_behind.ended()
+                await self._sent()
+                if self._front is not None:
+                    await delivered(self._front.bound_port)
         for call in list(self._calls.values()):
             call.fail(ShuttingDown.code, "the server stopped before the request was answered")
         async with self._closing:
@@ -163,6 +173,14 @@ class NativeTransport:
         if call_id in self._calls and self._front is not None:
             self._front.fail(call_id, _CODES[code], message, list(trailers.items()) if trailers else None)
             self._pending.now -= len(self._calls.pop(call_id).request)
+
+    async def _sent(self) -> None:
+        """Waits until Rust has sent all responses, as far as the refusals of callers who try on let it see that."""
+        crowded = 0
+        while self._under_way() and crowded < _MOST_CROWDED_LOOKS:
+            refused = self._refused
+            await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+            crowded += self._refused > refused
 
     def _under_way(self) -> int:
         """Calls of the service that have begun and whose responses are not all sent, by the Rust server's own counts.
@@ -207,6 +225,7 @@ class NativeTransport:
         self._calls[call_id] = call
         self._pending.now += size
         if self._stopping:
+            self._refused += 1
             call.fail(ShuttingDown.code, str(ShuttingDown()))
         elif size > self._most_bytes:
             text = f"the request has {size} bytes, more than the {self._most_bytes} that this server takes"
