@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 KSERVE := $(VENV)/kserve
 # .venv with JAX, which TensorFlow imports wherever it finds it: not for workers that do not ask for it.
 STUDY := $(VENV)/study
+AUDIT := $(VENV)/audit
 # Linters of the containers' files, and Compose where the engine has none.
 CONTAINERS := $(VENV)/containers
 REPOSITORY := models/repository
@@ -27,7 +28,7 @@ GPU_IMAGES ?= onnx-gpu torch-gpu tensorflow-gpu all-gpu
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz chaos soak test-clients check format proto dashboards bench study \
+.PHONY: help install models serve test fuzz chaos soak test-clients check audit format proto dashboards bench study \
 	images images-gpu sbom up load down test-containers clean
 
 help:  ## List the targets.
@@ -52,15 +53,17 @@ serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 test: models  ## Run every test.
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: models  ## Damage requests, configurations, model files, HTTP and workers' messages; QUADRIGA_FUZZ_SEED=N repeats a run.
+fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats a run of the former.
 	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
 	  $(BIN)/python -m pytest -o timeout=1800 -o faulthandler_timeout=0 tests/fuzz $(ARGS)
+	QUADRIGA_FUZZ_STEPS=200000 $(BIN)/python -m pytest -o timeout=1800 -s tests/server/test_scheduling_machine.py \
+	  tests/server/workers/test_slab_machine.py $(ARGS)
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
-	$(BIN)/python -m pytest -m chaos -o timeout=3600 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m chaos -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
 
 soak: models  ## Send 1,000,000 requests, load and unload 500 times, and print what memory did. QUADRIGA_SOAK_REQUESTS=50000 is short.
-	$(BIN)/python -m pytest -m soak -o timeout=3600 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m soak -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
 
 test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server and its models read the manifests, from an environment of its own.
 	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py tests/docker/test_kubernetes.py -k kserve $(ARGS)
@@ -76,6 +79,14 @@ check: install  ## Lint, format check, types, and what is generated against its 
 	$(BIN)/mypy
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python docker/grafana/make_dashboards.py --check
+
+audit: $(AUDIT)/.installed  ## Ask for advisories about the pinned versions. ARGS="--vulnerability-service osv" asks another service.
+	@$(AUDIT)/bin/python .ci/audit.py $(AUDIT)/bin/pip-audit $(ARGS)
+
+$(AUDIT)/.installed: constraints.txt
+	@test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet $(PIP_ARGS) $(shell grep ^pip-audit== constraints.txt)
+	@touch $@
 
 format: install  ## Let ruff mend formatting and imports.
 	$(BIN)/ruff check --fix .

@@ -31,7 +31,7 @@ _SUPERFLUOUS: Final = (
 
 
 class NoEngine(Exception):
-    """There is no engine here, and none can be set up."""
+    """There is no engine here, or no base image, and none can be set up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,4 +156,5 @@ def _make_base_image(engine: Engine, root: Path) -> str:
 def _must(*command: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     result = subprocess.run(command, capture_output=True, text=True, timeout=_SETUP_SECONDS, env=environment)
-    assert result.returncode == 0, f"{' '.join(command)}: {result.stdout[-2000:]}{result.stderr[-2000:]}"
+    if result.returncode != 0:
+        raise NoEngine(f"{' '.join(command)}: {result.stdout[-1000:]}{result.stderr[-1000:]}")

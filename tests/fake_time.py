@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from contextvars import Context
+from typing import Any, TypeVarTuple, cast
 
 import pytest
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
@@ -15,6 +18,7 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     """
 
     now_ns = 1_000_000_000
+    _more = False
 
     def time(self) -> float:
         """The clock of `call_later`."""
@@ -23,6 +27,21 @@ class FakeTimeLoop(asyncio.SelectorEventLoop):
     def monotonic_ns(self) -> int:
         """The clock that stands in for `time.monotonic_ns`."""
         return self.now_ns
+
+    def call_soon(
+        self, callback: Callable[[*Arguments], object], *arguments: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As every loop has it; `settle` has to know of it."""
+        self._more = True
+        return super().call_soon(callback, *arguments, context=context)
+
+    def settle(self) -> None:
+        """Runs what is due now, and what follows of it, until nothing does. Called from outside the loop."""
+        self._more = True
+        while self._more:
+            super().call_soon(self.stop)
+            self._more = False
+            self.run_forever()
 
 
 def in_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

@@ -3,11 +3,17 @@
 Served as "own_backends:Recording" and so on, through the `backend` of a model's configuration.
 """
 
+import contextlib
+import logging
 import os
+import resource
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +26,8 @@ from quadriga_proto.codec import Array
 
 #: The environment of a server whose workers find this module.
 OWN_BACKENDS = {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parent), os.getenv("PYTHONPATH"))))}
+
+log = logging.getLogger("own_backends")
 
 
 class Recording(FakeBackend):
@@ -109,3 +117,60 @@ class Observed(Backend):
         """See `Backend.warm_up`."""
         self._backend.warm_up(spec, batch_sizes)
         self._modules.write_text("\n".join(sys.modules))
+
+
+class Prying(FakeBackend):
+    """Tries what a hostile model would, as the parameters say, and logs how each attempt went: "tried NAME: ..."."""
+
+    def load(self, source: ModelSource) -> ModelSpec:
+        """See `Backend.load`."""
+        parameters = source.parameters
+        attempts: dict[str, Callable[[], object]] = {
+            "own model": source.file.read_bytes,
+            "own temporary file": lambda: tempfile.TemporaryFile().close(),
+            "secret": lambda: Path(parameters["secret"]).read_bytes(),
+            "other model": lambda: list(Path(parameters["other"]).iterdir()),
+            "writing beside the model": lambda: source.file.with_name("written").write_bytes(b""),
+            "emptying a file": lambda: os.truncate(parameters["victim"], 0),
+            "program": lambda: subprocess.run(["/bin/true"], check=True),
+            "network": lambda: socket.create_connection(("127.0.0.1", int(parameters["port"])), 10).close(),
+            "datagram": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close(),
+            "local socket": lambda: socket.socket(socket.AF_UNIX).close(),
+            "socket pair": lambda: list(map(socket.socket.close, socket.socketpair())),
+            "signal": lambda: os.kill(_server(), 0),
+            "signal to itself": lambda: os.kill(os.getpid(), 0),
+            "limits of the server": lambda: resource.prlimit(_server(), resource.RLIMIT_NOFILE),
+            "own limits": lambda: resource.prlimit(0, resource.RLIMIT_NOFILE),
+            "memory of the server": lambda: Path(f"/proc/{_server()}/mem").open("rb").close(),
+            "environment of the server": lambda: Path(f"/proc/{_server()}/environ").read_bytes(),
+        }
+        for name, attempt in attempts.items():
+            try:
+                attempt()
+            except OSError as error:
+                log.warning("tried %s: %s", name, type(error).__name__)
+            else:
+                log.warning("tried %s: done", name)
+        log.warning("environment: %s", " ".join(os.environ))
+        log.warning("descriptors: %s", " ".join(_descriptors()))
+        return super().load(source)
+
+
+def _server() -> int:
+    """The server's process id: the parent's of a spawned worker."""
+    return os.getppid()
+
+
+def _descriptors() -> list[str]:
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # that of the listing
+            found.append(os.readlink(f"/proc/self/fd/{entry}").partition("[")[0].replace(" ", "_"))
+    return sorted(found)
+
+
+class Counted(Recording):
+    """Writes down what it was asked for, and nothing of its own warm-up."""
+
+    def warm_up(self, spec: ModelSpec, batch_sizes: Sequence[int]) -> None:
+        """See `Backend.warm_up`."""

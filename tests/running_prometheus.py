@@ -1,17 +1,15 @@
 """A real Prometheus with the committed configuration and rules that scrapes a server every second, for system tests."""
 
-import json
-import math
 import re
 import shutil
 import signal
 import subprocess
-import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import yaml
+from prometheus_api import PrometheusApi
 from prometheus_rules import PROMETHEUS
 from running_server import END_SECONDS, wait_for
 
@@ -24,7 +22,7 @@ def installed() -> str | None:
     return shutil.which("prometheus")
 
 
-class RunningPrometheus:
+class RunningPrometheus(PrometheusApi):
     """Listens on a free port of the loopback while the context lasts; its data are below `folder`."""
 
     def __init__(self, program: str, folder: Path, target: str) -> None:
@@ -44,11 +42,11 @@ class RunningPrometheus:
         self._log = folder / "prometheus.log"
         with self._log.open("w") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._address = ""
+        super().__init__("")
 
     def __enter__(self) -> Self:
         try:
-            self._address = wait_for(self._listening, "Prometheus to listen")
+            self.address = wait_for(self._listening, "Prometheus to listen")
             wait_for(self._ready, "Prometheus to have opened its storage")
         except BaseException:
             self._stop()
@@ -58,30 +56,6 @@ class RunningPrometheus:
     def __exit__(self, *exception: object) -> None:
         self._stop()
 
-    def query(self, expr: str) -> list[dict[str, str]]:
-        """The labels of all samples that a query gives now, but of those that are NaN."""
-        samples = self._get("query", query=expr)["result"]
-        return [sample["metric"] for sample in samples if not math.isnan(float(sample["value"][1]))]
-
-    def label_values(self, label: str, selector: str) -> list[str]:
-        """What Grafana's `label_values(selector, label)` gives."""
-        values: list[str] = self._get(f"label/{label}/values", **{"match[]": selector})
-        return values
-
-    def rules(self) -> dict[str, str]:
-        """By name: "ok", "unknown" where it was not evaluated yet, or what was wrong."""
-        every = [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
-        return {rule["name"]: rule.get("lastError") or rule["health"] for rule in every}
-
-    def _get(self, path: str, **parameters: str) -> Any:
-        url = f"http://{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        try:
-            with urllib.request.urlopen(url, timeout=END_SECONDS) as response:
-                return json.load(response)["data"]
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(f"{parameters}: {error.read().decode()}") from None
-
     def _listening(self) -> str:
         assert self._process.poll() is None, self._log.read_text()
         match = _LISTENING.search(self._log.read_text())
@@ -90,7 +64,7 @@ class RunningPrometheus:
     def _ready(self) -> bool:
         """Until then, every query is answered with 503."""
         try:
-            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=END_SECONDS):
+            with urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=END_SECONDS):
                 return True
         except urllib.error.HTTPError as error:
             error.close()

@@ -90,7 +90,7 @@ class RunningServer:
 
     def processes(self) -> list[psutil.Process]:
         """Every process with its mark that is alive: itself, its workers, and what either left behind."""
-        return [process for process in psutil.process_iter() if _mark_of(process) == self.mark and is_alive(process)]
+        return marked(self.mark)
 
     def slab_holders(self) -> list[psutil.Process]:
         """Its processes that have one of its anonymous segments open."""
@@ -164,6 +164,11 @@ class RunningServer:
             if match := READY.match(line):
                 return match[1], match[2]
             self.printed.append(line)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every process with a mark that is alive."""
+    return [process for process in psutil.process_iter() if _mark_of(process) == mark and is_alive(process)]
 
 
 def open_files(pid: int) -> list[str]:

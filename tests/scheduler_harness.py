@@ -14,7 +14,7 @@ from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec, TensorSpec
 from quadriga.workers.messages import BatchDone, Region
 from quadriga.workers.slab import AttachedSlab, Slab, SlotState
-from quadriga.workers.worker import Assigned, Worker
+from quadriga.workers.worker import Assigned, Loss, LossReason, Worker
 
 TENSOR = TensorSpec(name="x", datatype="FP32", shape=(2,))
 SPEC = ModelSpec(inputs=(TENSOR,), outputs=(TENSOR,), batches=True)
@@ -85,9 +85,10 @@ class FakeWorker:
         self._slab.release(assigned.slot)
         self._scheduler.on_failed(self.as_worker, assigned, reason)
 
-    def die(self) -> None:
+    def die(self, reason: LossReason = "died") -> bool:
+        """Whether the scheduler puts it down to what it ran."""
         held, self.held = self.held, []
-        self._scheduler.remove_worker(self.as_worker, "killed by the test", held)
+        return self._scheduler.remove_worker(self.as_worker, Loss(reason, "was killed by the test"), held)
 
     def close(self) -> None:
         """Gives its descriptors back: a test that makes workers by the hundred runs out of them."""

@@ -56,3 +56,41 @@ def test_every_module_says_what_it_owns() -> None:
         if not file.name.endswith("_pb2.py") and not ast.get_docstring(ast.parse(file.read_text()))
     ]
     assert silent == []
+
+
+#: What makes objects of what it reads, and so can run code; `multiprocessing` and pools of processes pickle.
+PICKLING = (
+    "pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing",
+    "concurrent.futures.ProcessPoolExecutor", "concurrent.futures.process",
+)  # fmt: skip
+#: The one place: archives of CIFAR-10 are pickles, and its unpickler makes plain values and arrays alone. The folder of
+#: POSIX shared memory is reached through `multiprocessing.shared_memory`, which pickles nothing.
+PICKLES_READ = {"models/quadriga_zoo/datasets.py: pickle "}
+UNPICKLING_CALLS = {"torch.load", "np.load", "numpy.load", "pd.read_pickle", "yaml.load", "eval", "exec"}
+
+
+def test_nothing_that_is_shipped_pickles() -> None:
+    found = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in shipped()
+        for name in imports(file)
+        if name.startswith(PICKLING) and not name.startswith("multiprocessing.shared_memory")
+    }
+    assert found == PICKLES_READ
+
+
+def test_nothing_that_is_shipped_loads_what_could_be_a_pickle() -> None:
+    wrong = []
+    for file in shipped():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in UNPICKLING_CALLS:
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                if given.get("allow_pickle") != "False" and given.get("weights_only") != "True":
+                    wrong.append(f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.func)}")
+    assert wrong == []
+
+
+def shipped() -> Iterator[Path]:
+    """What the wheel consists of."""
+    for folder in ("server/quadriga", "client/quadriga_client", "proto/quadriga_proto", "models/quadriga_zoo"):
+        yield from (ROOT / folder).rglob("*.py")

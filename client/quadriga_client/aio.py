@@ -46,7 +46,7 @@ class AsyncClient:
         """See `Client`."""
         self.url = check_url(url)
         self._credentials = None if tls is None else tls.credentials()
-        self._options = channel_options(max_message_bytes, tls)
+        self._options = channel_options(url, max_message_bytes, tls)
         self._channel: grpc.aio.Channel | None = None
         self._stubs: Mapping[str, Callable[..., Any]] = {}
         self._retry = retry

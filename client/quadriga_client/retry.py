@@ -37,7 +37,8 @@ class RetryPolicy:
         multiplier: From one wait to the next.
         max_backoff: The longest wait, in seconds, before jitter.
         jitter: Share of a wait by which it varies at random, up or down: 0.2 is 80 % to 120 %.
-        codes: The statuses that are worth another attempt.
+        codes: The statuses that are worth another attempt. CANCELLED is one: a call that this side gives up ends here,
+            and a server on grpcio says it of calls that come in the moment in which it stops.
 
     Raises:
         InputError: One of them is out of its range.
@@ -48,7 +49,7 @@ class RetryPolicy:
     multiplier: float = 2.0
     max_backoff: float = 2.0
     jitter: float = 0.2
-    codes: frozenset[grpc.StatusCode] = frozenset({grpc.StatusCode.UNAVAILABLE})
+    codes: frozenset[grpc.StatusCode] = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
     def __post_init__(self) -> None:
         if self.attempts < 1:

@@ -74,7 +74,7 @@ def host_of(url: str) -> str:
     return host.removeprefix("[").removesuffix("]")
 
 
-def channel_options(max_message_bytes: int, tls: TlsOptions | None) -> ChannelOptions:
+def channel_options(url: str, max_message_bytes: int, tls: TlsOptions | None) -> ChannelOptions:
     """What a channel needs besides its URL."""
     options: ChannelOptions = (
         ("grpc.max_send_message_length", max_message_bytes),
@@ -84,6 +84,8 @@ def channel_options(max_message_bytes: int, tls: TlsOptions | None) -> ChannelOp
     )
     if tls is not None and tls.authority:
         options += (("grpc.ssl_target_name_override", tls.authority),)
+    elif "," in url:  # gRPC would name all addresses as the server's, which is no name that every server takes
+        options += (("grpc.default_authority", url.partition(",")[0].partition(":")[2]),)
     return options
 
 
@@ -94,7 +96,7 @@ def open_channel(url: str, max_message_bytes: int, tls: TlsOptions | None) -> gr
         InputError: The URL is none, or a file of `tls` cannot be read.
     """
     url = check_url(url)
-    options = channel_options(max_message_bytes, tls)
+    options = channel_options(url, max_message_bytes, tls)
     if tls is None:
         return grpc.insecure_channel(url, options)
     return grpc.secure_channel(url, tls.credentials(), options)

@@ -1,8 +1,10 @@
 """`quadriga zoo`: trains and exports networks. Runs in the command's own process; frameworks run in zoo jobs."""
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -86,6 +88,11 @@ def conformance(repository: Path, verbose: bool) -> None:
     click.echo(f"{repository}: made {len(made)} models")
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """Has SIGTERM end a build as Ctrl-C does: its job is killed, and its folder removed."""
+    raise SystemExit(128 + number)
+
+
 @contextmanager
 def building(repository: Path, *, verbose: bool) -> Iterator[Builder]:
     """A builder with a progress display; its errors become one line."""
@@ -102,9 +109,12 @@ def building(repository: Path, *, verbose: bool) -> Iterator[Builder]:
             figures = f"loss {event['loss']:.3f}, accuracy {event['accuracy']:.3f}"
             display.update(current[-1], completed=event["number"], total=event["of"], figures=figures)
 
+        before = signal.signal(signal.SIGTERM, _end)
         try:
             yield Builder(repository, BuilderProgress(step, epoch), verbose=verbose)
         except ZooError as error:
             raise click.ClickException(str(error)) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
         if current:
             display.update(current[-1], completed=1, total=1)

@@ -44,7 +44,7 @@ class Reference(NamedTuple):
     @classmethod
     def load(cls, path: Path) -> "Reference":
         """Reads what `save` wrote."""
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             inputs = tuple(file[f"input_{i}"] for i in range(sum(key.startswith("input_") for key in file.files)))
             outputs = tuple(file[f"output_{i}"] for i in range(sum(key.startswith("output_") for key in file.files)))
             return cls(inputs, outputs, file["labels"], str(file["dataset"]))

@@ -1,13 +1,16 @@
-"""One step of building models, in a process of its own: `python -m quadriga_zoo.job TASK ARGUMENTS`.
+"""One step of building models, in a process of its own: `python -m quadriga_zoo.job TASK ARGUMENTS PID`.
 
 TensorFlow, PyTorch and the two settings of KERAS_BACKEND do not share a process well, so each task imports just what it
-needs. ARGUMENTS is a JSON object, the task's keyword arguments. What happens is told on stdout, a JSON object a line:
+needs. ARGUMENTS is a JSON object, the task's keyword arguments; PID is the command's. What happens is told on stdout, a
+JSON object a line:
 {"event": "epoch", ...}, and at the end {"event": "done", "result": ...} or {"event": "failed", "message": ...}.
 """
 
+import ctypes
 import dataclasses
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from quadriga_zoo.export import Names
 from quadriga_zoo.formats import file_name
 from quadriga_zoo.networks import INPUT, OUTPUT, Epoch, Hyperparameters
 
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 #: In the folder of a network's files: what its source computes.
 REFERENCE: Final = "reference.npz"
 
@@ -214,6 +218,14 @@ def _positional(model: Any, inputs: int, *, transposed: bool = False) -> Any:  #
     return Positional()
 
 
+def end_with(command: int) -> None:
+    """Has the kernel kill this process when the command is killed: a training would go on for minutes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != command:  # it has gone before
+        sys.exit(1)
+
+
 TASKS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "train": train,
     "export_tensorflow": export_tensorflow,
@@ -224,9 +236,10 @@ TASKS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 }
 
 
-def main(task: str, arguments: str) -> None:
-    """Runs one task; ends the process with status 1 when it fails."""
+def main(task: str, arguments: str, command: int) -> None:
+    """Runs one task for the command with that pid; ends the process with status 1 when it fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    end_with(command)
     try:
         result = TASKS[task](**json.loads(arguments))
     except ZooError as error:
@@ -239,4 +252,4 @@ def main(task: str, arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -5,9 +5,7 @@ passed its check, so that an interrupted or failed build leaves nothing half don
 """
 
 import json
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -16,6 +14,7 @@ from quadriga_client.conformance.roles import ZOO_MODELS
 from quadriga_zoo.errors import ZooError
 from quadriga_zoo.formats import EXPORTED, backend_name, file_name
 from quadriga_zoo.runner import OnEpoch, run_job
+from quadriga_zoo.workshop import workshop
 
 
 class Trained(NamedTuple):
@@ -96,14 +95,14 @@ class Builder:
             raise ZooError(f"a model cannot be called {name!r}; expected a folder's name without a / or a leading dot")
         self._refuse_foreign(f"{name}_{form}" for form in EXPORTED)
         data = {**_data_arguments(dataset, data_dir), "trained_on_it": trained_on_it}
-        with self._workshop() as folder:
+        with workshop(self._repository) as folder:
             return self._export(source, name, folder, data)
 
     def export_application(self, application: str, dataset: str, data_dir: Path | None) -> list[str]:
         """Writes one of Keras' applications, untrained, in all four formats; returns the models' names."""
         self._refuse_foreign(f"{application}_{form}" for form in EXPORTED)
         data = {**_data_arguments(dataset, data_dir), "trained_on_it": False}
-        with self._workshop() as folder:
+        with workshop(self._repository) as folder:
             self._step(f"{application}: random weights")
             source = folder / "source.keras"
             self._run("application", name=application, source=str(source))
@@ -113,7 +112,7 @@ class Builder:
         """Writes the models of known behaviour that `quadriga conformance` asks for; returns their names."""
         names = [name for models in ZOO_MODELS.values() for name in models]
         self._refuse_foreign(names)
-        with self._workshop() as folder:
+        with workshop(self._repository) as folder:
             self._step("models of known behaviour")
             self._run("conformance", target=str(folder))
             self._place(folder, names)
@@ -121,7 +120,7 @@ class Builder:
 
     def _train(self, trained: Trained, models: Mapping[str, str], data: Mapping[str, Any]) -> None:
         self._refuse_foreign(models)
-        with self._workshop() as folder:
+        with workshop(self._repository) as folder:
             self._step(f"{' and '.join(models)}: training")
             training = self._run(
                 "train", keras_backend=trained.keras_backend, network=trained.network, target=str(folder), **data
@@ -204,13 +203,6 @@ class Builder:
 
     def _step(self, text: str) -> None:
         self._progress.step(text)
-
-    @contextmanager
-    def _workshop(self) -> Iterator[Path]:
-        """A folder in the repository's own file system, hidden from servers, gone at the end."""
-        self._repository.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=self._repository) as folder:
-            yield Path(folder)
 
 
 def _data_arguments(dataset: str, data_dir: Path | None) -> dict[str, str | None]:

@@ -36,7 +36,7 @@ def run_job(
     Raises:
         ZooError: The task failed; its own message, or the last line of what it printed that says why.
     """
-    command = [sys.executable, "-m", "quadriga_zoo.job", task, json.dumps(dict(arguments))]
+    command = [sys.executable, "-m", "quadriga_zoo.job", task, json.dumps(dict(arguments)), str(os.getpid())]
     environment = {**os.environ, "KERAS_BACKEND": keras_backend, "CUDA_VISIBLE_DEVICES": ""}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True

@@ -26,8 +26,9 @@ class OrderedAnswers(Answers):
         super().__init__(*arguments)
         self._on_released = on_released
         self._formed = 0
-        self._next = 0
-        self._ends: dict[int, Callable[[], None]] = {}
+        self._next = (0, 0)
+        self._ends: dict[tuple[int, int], Callable[[], None]] = {}
+        self._parts: dict[int, int] = {}  # of batches that were divided
 
     @property
     def held(self) -> int:
@@ -41,7 +42,7 @@ class OrderedAnswers(Answers):
 
     def answer_batch(self, batch: Batch, done: BatchDone, view: "memoryview[int]", phases: Phases) -> None:
         """See `Answers.answer_batch`."""
-        if batch.number != self._next:
+        if (batch.number, batch.part) != self._next:
             used = max((region.offset + region.size for region in done.outputs), default=0)
             view = memoryview(view[:used].tobytes())
         self._end(batch, partial(super().answer_batch, batch, done, view, phases))
@@ -50,6 +51,12 @@ class OrderedAnswers(Answers):
         """See `Answers.fail_batch`."""
         self._end(batch, partial(super().fail_batch, batch, error))
 
+    def divide(self, batch: Batch) -> list[Batch]:
+        """See `Answers.divide`; the parts end in their order, and with the last of them the batch has."""
+        parts = super().divide(batch)
+        self._parts[batch.number] = len(parts)
+        return parts
+
     def drop_dead(self, batch: Batch, now: int) -> None:
         """See `Answers.drop_dead`; they end at once, and without others the batch has ended."""
         super().drop_dead(batch, now)
@@ -57,8 +64,13 @@ class OrderedAnswers(Answers):
             self._end(batch, lambda: None)
 
     def _end(self, batch: Batch, end: Callable[[], None]) -> None:
-        self._ends[batch.number] = end
+        self._ends[batch.number, batch.part] = end
         while (due := self._ends.pop(self._next, None)) is not None:
-            self._next += 1
+            number, part = self._next
+            if part + 1 < self._parts.get(number, 1):
+                self._next = (number, part + 1)
+            else:
+                self._parts.pop(number, None)
+                self._next = (number + 1, 0)
             due()
         self._on_released()

@@ -57,6 +57,10 @@ class Answers:
         """Fails the requests of a batch."""
         self.fail(batch.requests, error)
 
+    def divide(self, batch: Batch) -> list[Batch]:
+        """A batch that is to be tried again, request by request."""
+        return batch.divided()
+
     def drop_dead(self, batch: Batch, now: int) -> None:
         """Fails the dead requests of a batch that is to be tried again."""
         self.fail_dead(batch.drop_dead(now))

@@ -21,8 +21,11 @@ DEFAULT_KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0
 DEFAULT_MIN_PING_SECONDS: Final = 300.0
 _PORTS: Final = (0, 65_535)
 _MESSAGE_BYTES: Final = (1, MAX_MESSAGE_BYTES)
+_PENDING_BYTES: Final = (0, 2**50)
 #: Less would refuse what gRPC itself sends along; more is not metadata.
 _METADATA_BYTES: Final = (1_024, 1_048_576)
+#: No Python with NumPy comes up with less.
+_LEAST_WORKER_BYTES: Final = 64 * 1024 * 1024
 _STREAMS: Final = (1, 1_000_000)
 _CONNECTIONS: Final = (0, 1_000_000)
 #: gRPC counts milliseconds in 31 bits.
@@ -31,6 +34,8 @@ _MOST_SECONDS: Final = 2_000_000.0
 ModelControl = Literal["none", "poll", "explicit"]
 Transport = Literal["auto", "native", "grpcio"]
 Templates = Literal["on", "off"]
+#: Whether workers are confined to what their model needs: as far as the kernel can, or not served without.
+ConfineWorkers = Literal["off", "on", "required"]
 LogFormat = Literal["console", "json"]
 #: How traces are sent; "auto" is what OpenTelemetry's own variables say, else gRPC.
 TraceProtocol = Literal["auto", "grpc", "http"]
@@ -56,6 +61,9 @@ class ServerConfig:
         poll_seconds: Between two looks at the repositories, with `model_control` "poll".
         transport: Which gRPC server carries the service.
         templates: Whether processes with an imported framework are kept, from which workers are forked.
+        confine_workers: Whether workers are kept from files, network and processes that are not theirs.
+        worker_read: Files and folders that confined workers may read beside their model's.
+        worker_memory_bytes: What each worker may have of its own, as RLIMIT_DATA counts; 0: any.
         allow_client_shm: Whether clients may register shared memory, from which tensors are read and written.
         log_format: Lines for people or JSON for programs.
         log_level: The least grave records that are shown; "debug" shows what frameworks print in workers.
@@ -70,6 +78,7 @@ class ServerConfig:
         token_file: File of the bearer tokens that open what `open_groups` does not; None: no token opens anything.
         open_groups: Rpcs that need no token; empty: health where there is a token file, else all.
         max_message_bytes: The largest request.
+        max_pending_bytes: Of requests in hand and of streams' answers, all together; 0: a quarter of the memory.
         max_metadata_bytes: Of one request, as HTTP/2 counts a list of headers.
         max_streams: Calls at once on one connection.
         max_connections: At once; 0: any number; grpcio alone has it.
@@ -94,6 +103,9 @@ class ServerConfig:
     poll_seconds: float = DEFAULT_POLL_SECONDS
     transport: Transport = "auto"
     templates: Templates = "on"
+    confine_workers: ConfineWorkers = "off"
+    worker_read: tuple[Path, ...] = ()
+    worker_memory_bytes: int = 0
     allow_client_shm: bool = False
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
@@ -107,6 +119,7 @@ class ServerConfig:
     token_file: Path | None = None
     open_groups: tuple[Group, ...] = ()
     max_message_bytes: int = MAX_MESSAGE_BYTES
+    max_pending_bytes: int = 0
     max_metadata_bytes: int = DEFAULT_METADATA_BYTES
     max_streams: int = DEFAULT_STREAMS
     max_connections: int = 0
@@ -126,6 +139,7 @@ class ServerConfig:
         check_choice("model_control", self.model_control, get_args(ModelControl))
         check_choice("transport", self.transport, get_args(Transport))
         check_choice("templates", self.templates, get_args(Templates))
+        check_choice("confine_workers", self.confine_workers, get_args(ConfineWorkers))
         check_choice("log_format", self.log_format, get_args(LogFormat))
         check_choice("log_level", self.log_level, get_args(LogLevel))
         if not 0 < self.poll_seconds < float("inf"):
@@ -138,6 +152,7 @@ class ServerConfig:
         self._check_tracing()
         self._check_access()
         self._check_limits()
+        self._check_workers()
         self._check_paths()
 
     @property
@@ -188,6 +203,7 @@ class ServerConfig:
 
     def _check_limits(self) -> None:
         check_range("max_message_bytes", self.max_message_bytes, _MESSAGE_BYTES)
+        check_range("max_pending_bytes", self.max_pending_bytes, _PENDING_BYTES)
         check_range("max_metadata_bytes", self.max_metadata_bytes, _METADATA_BYTES)
         check_range("max_streams", self.max_streams, _STREAMS)
         check_range("max_connections", self.max_connections, _CONNECTIONS)
@@ -199,6 +215,17 @@ class ServerConfig:
                 raise ConfigError(f"{key} is {getattr(self, key)}; expected 0 (never) to {_MOST_SECONDS:.0f}")
         if self.transport == "native" and (setting := self.only_on_grpcio):
             raise ConfigError(f"transport is 'native', which has no {setting}; use auto or grpcio, or leave that away")
+
+    def _check_workers(self) -> None:
+        if self.worker_memory_bytes and self.worker_memory_bytes < _LEAST_WORKER_BYTES:
+            raise ConfigError(
+                f"worker_memory_bytes is {self.worker_memory_bytes}; expected 0 (any) or at least {_LEAST_WORKER_BYTES}"
+            )
+        if self.worker_read and self.confine_workers == "off":
+            raise ConfigError("worker_read is given, but confine_workers is 'off': workers read what the server does")
+        for path in self.worker_read:
+            if not path.exists():
+                raise ConfigError(f"worker_read {path} does not exist")
 
     def _check_name(self) -> None:
         if len(self.files) != 1:

@@ -16,7 +16,14 @@ from google.protobuf import json_format, text_format
 from quadriga.backends import BACKENDS, FORMATS, TRITON_NAMES
 from quadriga.errors import ConfigError, one_line
 from quadriga.folder_files import read_file
-from quadriga.model_config import DeviceKind, InstanceGroup, ModelConfig, VersionPolicy
+from quadriga.model_config import (
+    DEFAULT_BATCH_SECONDS,
+    DEFAULT_LOAD_SECONDS,
+    DeviceKind,
+    InstanceGroup,
+    ModelConfig,
+    VersionPolicy,
+)
 from quadriga.queue_policy import read_batching
 from quadriga.specs import TensorSpec
 from quadriga.unserved_keys import UNSERVED
@@ -175,6 +182,8 @@ def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
         raise ConfigError(f"name is {message.name!r}; expected {name!r}, or none")
     parameters = {key: value.string_value for key, value in message.parameters.items()}
     threads = parameters.pop("threads", None)
+    batch_timeout = parameters.pop("batch_timeout_seconds", None)
+    load_timeout = parameters.pop("load_timeout_seconds", None)
     return ModelConfig(
         name=name,
         backend=_backend(message),
@@ -186,6 +195,8 @@ def _from_message(name: str, message: ConfigMessage) -> ModelConfig:
         batching=read_batching(message.dynamic_batching),
         instance_groups=tuple(map(_instance_group, message.instance_group)) or (InstanceGroup(),),
         threads=None if threads is None else _number("parameters.threads", threads),
+        batch_timeout_seconds=_seconds("batch_timeout_seconds", batch_timeout, DEFAULT_BATCH_SECONDS),
+        load_timeout_seconds=_seconds("load_timeout_seconds", load_timeout, DEFAULT_LOAD_SECONDS),
         parameters=parameters,
         label_files={tensor.name: tensor.label_filename for tensor in message.output if tensor.label_filename},
         versions=_version_policy(message.version_policy),
@@ -283,3 +294,12 @@ def _number(key: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise ConfigError(f"{key} is {text!r}; expected a whole number") from None
+
+
+def _seconds(parameter: str, text: str | None, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"parameters.{parameter} is {text!r}; expected a number of seconds, or 0 for none") from None

@@ -18,7 +18,7 @@
         ├── DeadlineExceeded   queue: nobody would see the answer any more
         ├── Cancelled          queue: the caller has gone
         ├── ShuttingDown       admission: the server drains
-        ├── WorkerLost         worker: it died, and so did the second one that tried
+        ├── WorkerLost         worker: it was lost with this request, and so was the second one, which ran nothing else
         └── InferenceFailed    worker: the backend raised
 
 Codes are names, not `grpc.StatusCode`, so that this file needs no grpc.
@@ -175,9 +175,9 @@ class ShuttingDown(RequestError):
 
 
 class WorkerLost(RequestError):
-    """The worker that held the request died, more often than a request is tried."""
+    """Workers are lost while they run this request. A client that tried it again would cost more of them."""
 
-    code, reason = "UNAVAILABLE", "worker_lost"
+    code, reason = "INTERNAL", "worker_lost"
 
 
 class InferenceFailed(RequestError):

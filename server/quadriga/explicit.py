@@ -16,9 +16,9 @@ from quadriga.errors import ConfigError, ModelMissing, Overloaded, RequestError
 from quadriga.fingerprint import Fingerprint, fingerprint
 from quadriga.load_parameters import LoadParameters
 from quadriga.model_files import ModelFiles, read_folder
+from quadriga.private_folders import UPLOADS, PrivateFolders, remove_abandoned, remove_folder, write_files
 from quadriga.registry import ModelRegistry
 from quadriga.repository import places, read_model
-from quadriga.uploads import Uploads, remove_abandoned, remove_folder, write_files
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 log = logging.getLogger("quadriga.explicit")
@@ -53,13 +53,13 @@ class ExplicitControl:
         self._config = config
         self._models = models
         self._copies = {model.name: Copy(model, fingerprint(model)) for model in found}
-        self._uploads = Uploads()
+        self._uploads = PrivateFolders(UPLOADS)
         self._opened = asyncio.Event()
         self._last: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self._removals: set[asyncio.Task[None]] = set()
-        remove_abandoned()
+        remove_abandoned(UPLOADS)
 
     def open(self) -> None:
         """What is loaded at the start is loaded: begins with what was asked for since."""

@@ -8,6 +8,7 @@ whatever CUDA_VISIBLE_DEVICES says; CUDA is not loaded for that.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -18,7 +19,13 @@ log = logging.getLogger("quadriga.gpu_figures")
 
 #: For one look at all GPUs, half of what Prometheus allows a scrape; without its end there are no figures this time.
 LONGEST_LOOK_SECONDS = 5.0
+#: Until a driver that could not be spoken to is tried again: it may be loading, or being updated.
+RETRY_SECONDS: Final = 60.0
 _FIRST_GPU: Final = Path("/dev/nvidia0")
+
+
+class NvmlNotReady(Exception):
+    """NVML cannot be started now, for the reason that it gives."""
 
 
 class GpuFigures(NamedTuple):
@@ -55,17 +62,27 @@ class Gpus:
         figures: Of the last look; none where there is no GPU, no NVML, or the look took too long.
     """
 
-    def __init__(self, open_nvml: "Callable[[], Any | None] | None" = None) -> None:
-        """Looks when `look` is called; `open_nvml` gives the module, or None where there are no figures to be had."""
+    def __init__(
+        self, open_nvml: "Callable[[], Any | None] | None" = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Looks when `look` is called.
+
+        Args:
+            open_nvml: Gives the module; None where there are no figures to be had, NvmlNotReady where none are now.
+            clock: In seconds.
+        """
         self.figures: tuple[GpuFigures, ...] = ()
         self._open = open_nvml or open_pynvml
+        self._clock = clock
         self._nvml: Any = None
         self._absent = False
+        self._not_before = clock()
+        self._told = ""
         self._looking: asyncio.Future[None] | None = None
 
     async def look(self) -> None:
         """Reads the figures anew; those who ask at the same time share one look."""
-        if self._absent:
+        if self._absent or self._clock() < self._not_before:
             return
         if self._looking is None:
             loop = asyncio.get_running_loop()
@@ -84,11 +101,20 @@ class Gpus:
             self._absent = self._nvml is None
             if not self._absent:
                 figures = read_gpus(self._nvml)
+        except NvmlNotReady as error:
+            self._not_before = self._clock() + RETRY_SECONDS
+            self._tell(str(error))
         except Exception:
             log.exception("the GPUs' figures cannot be read, and are left out from now on; this is a bug")
             self._absent = True
         with suppress(RuntimeError):  # the loop may have ended meanwhile
             loop.call_soon_threadsafe(self._looked, figures)
+
+    def _tell(self, reason: str) -> None:
+        """Once for each reason, and only where there is a GPU."""
+        if reason != self._told and _FIRST_GPU.exists():
+            log.warning("no figures of the GPUs are exported: NVML says %r; it is tried again every minute", reason)
+            self._told = reason
 
     def _looked(self, figures: tuple[GpuFigures, ...]) -> None:
         self.figures = figures
@@ -98,7 +124,11 @@ class Gpus:
 
 
 def open_pynvml() -> Any | None:  # noqa: ANN401 - a module without types
-    """The module pynvml, ready for use; None where it, NVML or a GPU is missing, told where that is no surprise."""
+    """The module pynvml, ready for use; None where it is not installed, which is told where there is a GPU.
+
+    Raises:
+        NvmlNotReady: NVML does not start.
+    """
     try:
         nvml = import_module("pynvml")
     except ModuleNotFoundError:
@@ -108,9 +138,7 @@ def open_pynvml() -> Any | None:  # noqa: ANN401 - a module without types
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        if _FIRST_GPU.exists():
-            log.warning("no figures of the GPUs are exported: NVML says %r", str(error))
-        return None
+        raise NvmlNotReady(str(error)) from None
     return nvml
 
 

@@ -9,7 +9,7 @@ from quadriga.errors import ConfigError
 Limits = tuple[int, int]
 
 
-def check_range(key: str, value: int, limits: Limits) -> None:
+def check_range(key: str, value: float, limits: Limits) -> None:
     """Makes sure that a number lies within its limits.
 
     Raises:
@@ -20,7 +20,7 @@ def check_range(key: str, value: int, limits: Limits) -> None:
         raise ConfigError(f"{key} is {value}; expected {low} to {high}")
 
 
-def check_limits(key: str, value: int, limits: Mapping[str, Limits]) -> None:
+def check_limits(key: str, value: float, limits: Mapping[str, Limits]) -> None:
     """Makes sure that a number lies within the limits of its key.
 
     Raises:

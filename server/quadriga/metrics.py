@@ -6,7 +6,7 @@ of prometheus_client's locks.
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import psutil
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from quadriga.gpu_metrics import gpu_metrics
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import InferenceService
+from quadriga.workers.worker import LossReason
 
 MODEL_LABELS: Final = ("model", "version", "backend", "device")
 _NS: Final = 1e9
@@ -171,13 +172,21 @@ def _workers(versions: list[ModelVersion]) -> Iterator[Metric]:
     labels = (*MODEL_LABELS, "worker")
     up = GaugeMetricFamily("quadriga_workers_up", "Workers that can take batches.", labels=MODEL_LABELS)
     restarts = CounterMetricFamily(
-        "quadriga_worker_restarts", "Workers started to replace dead ones.", labels=MODEL_LABELS
+        "quadriga_worker_restarts", "Workers started to replace lost ones.", labels=MODEL_LABELS
+    )
+    deaths = CounterMetricFamily(
+        "quadriga_worker_deaths",
+        "Workers lost unasked: they died, or were killed since a batch took too long (hung) or they talked nonsense"
+        " (broken).",
+        labels=(*MODEL_LABELS, "reason"),
     )
     memory = GaugeMetricFamily("quadriga_worker_resident_memory_bytes", "Resident memory of a worker.", labels=labels)
     cpu = CounterMetricFamily("quadriga_worker_cpu_seconds", "CPU time of a worker, user and system.", labels=labels)
     for version in versions:
         up.add_metric(_labels(version), len(version.workers))
         restarts.add_metric(_labels(version), version.restarts)
+        for reason in get_args(LossReason):
+            deaths.add_metric([*_labels(version), reason], version.deaths.get(reason, 0))
         for worker in version.workers:
             try:
                 process = psutil.Process(worker.pid)
@@ -186,7 +195,7 @@ def _workers(versions: list[ModelVersion]) -> Iterator[Metric]:
                 continue  # it died a moment ago; the next scrape shows the restart
             memory.add_metric([*_labels(version), worker.name], resident)
             cpu.add_metric([*_labels(version), worker.name], times.user + times.system)
-    yield from (up, restarts, memory, cpu)
+    yield from (up, restarts, deaths, memory, cpu)
     server = psutil.Process()
     times = server.cpu_times()
     yield GaugeMetricFamily(

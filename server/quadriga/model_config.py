@@ -22,6 +22,11 @@ DEFAULT_MAX_BATCH_SIZE: Final = 16
 #: MobileNetV2 (14 MB) 0.8 to 1.6 times, ResNet-50 (102 MB) 1.0 to 1.9 times. See benchmarks/BACKENDS.md.
 SMALL_MODEL_BYTES: Final = 4 << 20
 
+#: A batch that takes longer is taken to hang.
+DEFAULT_BATCH_SECONDS: Final = 60.0
+#: Likewise a worker that loads and warms up its model.
+DEFAULT_LOAD_SECONDS: Final = 600.0
+
 DeviceKind = Literal["auto", "cpu", "gpu"]
 VersionKind = Literal["latest", "all", "specific"]
 
@@ -29,6 +34,8 @@ _LIMITS: Final[dict[str, Limits]] = {
     "max_batch_size": (0, 65_536),
     "instance_group.count": (1, 256),
     "instance_group.gpus": (0, 255),
+    "parameters.batch_timeout_seconds": (0, 86_400),
+    "parameters.load_timeout_seconds": (0, 86_400),
     "parameters.threads": (1, 1024),
     "version_policy.latest.num_versions": (1, 2**31 - 1),
     "version_policy.specific.versions": (1, 2**63 - 1),
@@ -126,6 +133,8 @@ class ModelConfig:
         batching: How requests wait and are joined.
         instance_groups: At least one.
         threads: Threads that one inference may use (`parameters["threads"]`); None: not given.
+        batch_timeout_seconds: How long a batch may run before its worker is taken to hang; 0: for ever (likewise).
+        load_timeout_seconds: How long a worker may load and warm up before it is taken to hang; 0: for ever (likewise).
         parameters: For the backend; without those that have a field here.
         label_files: Label file by output name, relative to the model's folder.
         versions: Which versions are served.
@@ -145,6 +154,8 @@ class ModelConfig:
     batching: DynamicBatching = field(default_factory=DynamicBatching)
     instance_groups: tuple[InstanceGroup, ...] = (InstanceGroup(),)
     threads: int | None = None
+    batch_timeout_seconds: float = DEFAULT_BATCH_SECONDS
+    load_timeout_seconds: float = DEFAULT_LOAD_SECONDS
     parameters: Mapping[str, str] = field(default_factory=dict)
     label_files: Mapping[str, str] = field(default_factory=dict)
     versions: VersionPolicy = VersionPolicy()
@@ -158,6 +169,8 @@ class ModelConfig:
                 _check_rows(warm_up, self.max_batch_size)
         if self.threads is not None:
             check_limits("parameters.threads", self.threads, _LIMITS)
+        check_limits("parameters.batch_timeout_seconds", self.batch_timeout_seconds, _LIMITS)
+        check_limits("parameters.load_timeout_seconds", self.load_timeout_seconds, _LIMITS)
         if not self.instance_groups:
             raise ConfigError("instance_group is empty; expected at least one group")
         _check_tensors("input", self.inputs)
@@ -245,6 +258,8 @@ class ModelConfig:
             message.parameters[key].string_value = value
         if self.threads is not None:
             message.parameters["threads"].string_value = str(self.threads)
+        message.parameters["batch_timeout_seconds"].string_value = f"{self.batch_timeout_seconds:g}"
+        message.parameters["load_timeout_seconds"].string_value = f"{self.load_timeout_seconds:g}"
         for warm_up in self.warm_ups:
             _write_warm_up(message, warm_up)
 

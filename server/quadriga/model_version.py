@@ -9,13 +9,14 @@ import asyncio
 import enum
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from quadriga.backends import FORMATS
 from quadriga.backends.base import ModelSource
+from quadriga.confinement import ConfinementPolicy
 from quadriga.counters import ModelCounters
 from quadriga.errors import ConfigError, ModelNotReady, RequestError
 from quadriga.gpus import visible_gpus
@@ -28,10 +29,11 @@ from quadriga.scheduler import Scheduler
 from quadriga.specs import ModelSpec
 from quadriga.validate import RequestValidator
 from quadriga.warm_up import WARM_UP_FOLDER
-from quadriga.workers.messages import BatchDone, Load
+from quadriga.workers.boot import BootFailure
+from quadriga.workers.messages import BatchDone, Confinement, Load
 from quadriga.workers.supervisor import Lifecycle, Supervisor
 from quadriga.workers.templates import Templates
-from quadriga.workers.worker import SLOTS, Assigned, BootFailure, Events, Worker
+from quadriga.workers.worker import SLOTS, Assigned, Events, Loss, LossReason, TimeLimits, Worker
 
 log = logging.getLogger("quadriga.model_version")
 
@@ -87,6 +89,7 @@ class ModelVersion:
         config: ModelConfig,
         templates: Templates,
         on_change: Callable[["ModelVersion"], None],
+        confinement: ConfinementPolicy,
     ) -> None:
         self.name = model.name
         self.version = files.version
@@ -101,6 +104,9 @@ class ModelVersion:
         self.file_bytes = 0
         self.load_ns = 0
         self.warm_up_ns = 0
+        self._model = model
+        self._policy = confinement
+        self._confinement = Confinement()
         self._labels_of = model.labels_of
         self._warm_up_folder = str(model.directory / WARM_UP_FOLDER)
         self._templates = templates
@@ -134,8 +140,13 @@ class ModelVersion:
 
     @property
     def restarts(self) -> int:
-        """How many workers were started to replace dead ones."""
+        """How many workers were started to replace lost ones."""
         return 0 if self._supervisor is None else self._supervisor.restarts
+
+    @property
+    def deaths(self) -> Mapping[LossReason, int]:
+        """How many workers were lost unasked, by reason."""
+        return {} if self._supervisor is None else self._supervisor.deaths
 
     # ---- life
 
@@ -151,12 +162,18 @@ class ModelVersion:
         async with gate:
             self._change(State.LOADING, "loading")
             self.file_bytes = size_of(self.files.path)
+            try:
+                loads = self._loads()
+            except OSError as error:
+                self._change(State.UNAVAILABLE, f"its workers have no folder of their own: {error}")
+                return
             self._supervisor = Supervisor(
                 f"{self.name}/{self.version}",
-                self._loads(),
-                Events(done=self._on_done, failed=self._on_failed, lost=self._on_lost),
+                loads,
+                Events(done=self._on_done, failed=self._on_failed, lost=lambda *_: None),
                 Lifecycle(ready=self._on_ready, lost=self._on_lost, recovery_failed=self._on_recovery_failed),
                 self._templates,
+                TimeLimits(self.config.load_timeout_seconds, self.config.batch_timeout_seconds),
             )
             try:
                 loaded = await self._supervisor.start()
@@ -190,16 +207,20 @@ class ModelVersion:
                     await self.scheduler.drained()
             except TimeoutError:
                 log.warning("%s/%s: requests are still in hand after %.1f s", self.name, self.version, drain_seconds)
-        if self._supervisor is not None:
-            await self._supervisor.stop()
+        await self._end_workers()
         if self.loaded:
             self.scheduler.close(self._not_ready)
         self._change(State.UNAVAILABLE, UNLOADED)
 
     async def _give_up(self, reason: str) -> None:
+        await self._end_workers()
+        self._change(State.UNAVAILABLE, reason)
+
+    async def _end_workers(self) -> None:
         if self._supervisor is not None:
             await self._supervisor.stop()
-        self._change(State.UNAVAILABLE, reason)
+        if self._confinement.folder:
+            await asyncio.to_thread(self._policy.release, self._confinement)
 
     def _loads(self) -> list[Load]:
         gpus = visible_gpus()
@@ -215,7 +236,11 @@ class ModelVersion:
             parameters=dict(self.config.parameters),
         )
         largest = DEFAULT_MAX_BATCH_SIZE if self.config.max_batch_size is None else self.config.max_batch_size
-        load = Load(self.backend, source, SLOTS, largest, self.config.warm_ups, self._warm_up_folder)
+        self._confinement = self._policy.of(self._model, self.files.path, devices)
+        load = Load(
+            self.backend, source, SLOTS, largest, self.config.warm_ups, self._warm_up_folder,
+            confinement=self._confinement,
+        )  # fmt: skip
         return [
             msgspec.structs.replace(load, source=msgspec.structs.replace(source, device=device)) for device in devices
         ]
@@ -249,13 +274,14 @@ class ModelVersion:
             self.scheduler.admit()
             self._change(State.READY, "")
 
-    def _on_lost(self, worker: Worker[Batch], how: str, held: list[Assigned[Batch]]) -> None:
+    def _on_lost(self, worker: Worker[Batch], loss: Loss, held: list[Assigned[Batch]]) -> bool:
         if not self.loaded:
-            return
-        self.scheduler.remove_worker(worker, how, held)
+            return False
+        blamed = self.scheduler.remove_worker(worker, loss, held)
         if not self.workers and self.state is State.READY:
             # Still admitting: the replacement is on its way, and what arrives meanwhile waits for it.
-            self._change(State.LOADING, f"its worker was lost ({how}) and is being replaced")
+            self._change(State.LOADING, f"its worker was lost ({loss.how}) and is being replaced")
+        return blamed
 
     def _on_recovery_failed(self, reason: str) -> None:
         if self.loaded and not self.workers and self.state is not State.UNLOADING:

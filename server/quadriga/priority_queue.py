@@ -69,7 +69,10 @@ class PriorityQueue(BatchQueue[E]):
         self._measured = False  # it may stand before any other
 
     def due(self, now: int) -> int | None:
-        """See `BatchQueue.due`."""
+        """See `BatchQueue.due`; or when it is to be asked again, since requests are overtaken then.
+
+        Those that come to the front may make up a preferred size.
+        """
         self._postpone(now)
         if not any(self._lines):
             return None
@@ -79,7 +82,12 @@ class PriorityQueue(BatchQueue[E]):
             self._measure_head()
         if self._head_ready:
             return now
-        return min(line[0].arrived_ns for line in self._lines if line) + self._max_delay_ns
+        due = min(line[0].arrived_ns for line in self._lines if line) + self._max_delay_ns
+        if self._preferred:
+            for line, _, after in self._levels:
+                if after and line:
+                    due = min(due, line[0].arrived_ns + after)
+        return due
 
     def pop(self, now: int) -> tuple[list[E], list[E]]:
         """See `BatchQueue.pop`."""

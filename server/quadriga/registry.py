@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Final
 
+from quadriga.confinement import ConfinementPolicy
 from quadriga.errors import (
     InvalidInput,
     LoadFailed,
@@ -30,21 +31,28 @@ class ModelRegistry:
     """Every model that the server knows.
 
     Attributes:
+        awaited: Models that the server's start is about to load: until they are known, they are not unknown.
         draining: Whether the server takes no new requests any more.
     """
 
     def __init__(
-        self, templates: Templates | None = None, on_change: Callable[[ModelVersion], None] = lambda version: None
+        self,
+        templates: Templates | None = None,
+        on_change: Callable[[ModelVersion], None] = lambda version: None,
+        confinement: ConfinementPolicy | None = None,
     ) -> None:
         """Starts empty.
 
         Args:
             templates: What workers are forked from; without, all are spawned.
             on_change: Hears of every change of a version's state, and of its end.
+            confinement: Of the workers; without, there is none.
         """
+        self.awaited: Set[str] = frozenset()
         self.draining = False
         self._templates = templates or Templates(enabled=False)
         self._on_change = on_change
+        self._confinement = confinement or ConfinementPolicy()
         self._models: dict[str, dict[int, ModelVersion]] = {}
         self._broken: dict[str, str] = {}
         self._ready: dict[tuple[str, str], ModelVersion] = {}
@@ -141,7 +149,7 @@ class ModelRegistry:
         if model.config is None or not model.versions:
             raise LoadFailed(f"model {model.name!r} cannot be loaded: {self._note_broken(model)}")
         config = model.config
-        fresh = [ModelVersion(model, files, config, self._templates, self._changed) for files in model.versions]
+        fresh = [self._version(model, files, config) for files in model.versions]
         old = [version for version in self.of(model.name) if version.loaded and version.state is not State.UNLOADING]
         if old:
             self._apart.update(fresh)
@@ -224,8 +232,11 @@ class ModelRegistry:
         self._broken[model.name] = reason
         return reason
 
+    def _version(self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig) -> ModelVersion:
+        return ModelVersion(model, files, config, self._templates, self._changed, self._confinement)
+
     async def _load_version(self, model: ModelFiles, files: ModelVersionFiles, config: ModelConfig) -> None:
-        fresh = ModelVersion(model, files, config, self._templates, self._changed)
+        fresh = self._version(model, files, config)
         table = self._models.setdefault(model.name, {})
         old = table.get(files.version)
         if old is None or not old.loaded:
@@ -260,6 +271,8 @@ class ModelRegistry:
             raise NoVersionAvailable(f"model {name!r} is unloaded, and no version of it is available; load it again")
         if name in self._broken:
             raise ModelNotReady(f"model {name!r} is unavailable: {self._broken[name]}")
+        if name in self.awaited:  # by a replica that is back, and that a balancer still takes for the one before
+            raise ModelNotReady(f"model {name!r} is about to load: the server is starting")
         known = ", ".join(sorted(self._models)) or "none"
         raise ModelNotFound(f"no model {shown(name)} is served here; there is: {known}")
 

@@ -8,6 +8,9 @@ from quadriga.batching import is_dead
 from quadriga.counters import Phases
 from quadriga.errors import Cancelled, DeadlineExceeded, RequestError
 
+#: The whole shapes of a request's or a batch's inputs; None for one that is left out.
+Shapes = tuple[tuple[int, ...] | None, ...]
+
 
 class Output(NamedTuple):
     """One request's part of one output.
@@ -92,7 +95,7 @@ class Request:
         self,
         caller: Caller,
         data: Sequence["bytes | memoryview[int] | None"],
-        shapes: tuple[tuple[int, ...] | None, ...],
+        shapes: Shapes,
         key: Hashable,
         rows: int,
         arrived_ns: int,
@@ -128,17 +131,35 @@ class Batch:
         rows: Of all of them.
         popped_ns: When they left the queue; monotonic clock.
         number: Its place among the model's batches; counted only where the order of answers is preserved.
-        attempts: How many workers died while they ran it.
+        part: Its place among those that a batch was divided into, likewise.
+        losses: How many workers were lost while they ran it, or what it is a part of.
     """
 
-    __slots__ = ("attempts", "number", "popped_ns", "requests", "rows")
+    __slots__ = ("losses", "number", "part", "popped_ns", "requests", "rows")
 
-    def __init__(self, requests: list[Request], popped_ns: int, number: int = 0) -> None:
+    def __init__(
+        self, requests: list[Request], popped_ns: int, number: int = 0, part: int = 0, losses: int = 0
+    ) -> None:
         self.requests = requests
         self.rows = sum([request.rows for request in requests])
         self.popped_ns = popped_ns
         self.number = number
-        self.attempts = 0
+        self.part = part
+        self.losses = losses
+
+    def divided(self) -> list["Batch"]:
+        """Each of its requests as a batch of its own."""
+        return [
+            Batch([request], self.popped_ns, self.number, part, self.losses)
+            for part, request in enumerate(self.requests)
+        ]
+
+    def gathered(self, *, batches: bool) -> tuple[list[list["bytes | memoryview[int] | None"]], Shapes]:
+        """What its inputs are made of: per input the requests' raw encodings, and the whole shape; None: left out."""
+        shapes = self.requests[0].shapes
+        if batches:
+            shapes = tuple([shape and (self.rows, *shape[1:]) for shape in shapes])
+        return [[request.data[index] for request in self.requests] for index in range(len(shapes))], shapes
 
     def drop_dead(self, now: int) -> list[Request]:
         """Takes out the requests that nobody waits for any more, and returns them."""

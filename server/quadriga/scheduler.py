@@ -9,12 +9,14 @@ that requests which arrived in one turn share a batch.
 
 Where a model preserves the order of its answers, batches that end before an earlier one are held back, out of their
 slots, which are free for the batch that all wait for. No new batch is formed while as many are held as there are slots.
+
+What a lost worker ran is run again before anything new, by itself in a worker that is idle and gets nothing else
+meanwhile: it may cost that one, too (`retries`).
 """
 
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,22 +24,22 @@ from quadriga.answer_order import OrderedAnswers
 from quadriga.answers import Answers
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters, Phases
-from quadriga.errors import InferenceFailed, Overloaded, RequestError, WorkerLost
+from quadriga.errors import InferenceFailed, Overloaded, RequestError
+from quadriga.expiry import ExpiryTimer
 from quadriga.priority_queue import make_queue
 from quadriga.queue_policy import BatchPolicy
 from quadriga.requests import Batch, Request
+from quadriga.retries import Retries
 from quadriga.specs import ModelSpec
 from quadriga.workers.messages import BatchDone
-from quadriga.workers.worker import SLOTS, Assigned, Worker
+from quadriga.workers.worker import SLOTS, Assigned, Loss, Worker
 
 log = logging.getLogger("quadriga.scheduler")
 
-#: How often a batch may be the one that was running when its worker died.
-MAX_ATTEMPTS: Final = 2
-#: How exactly deadlines are kept in the queue. Each look goes through the whole queue, and thousands of requests may
-#: have as many deadlines.
-EXPIRY_STEP_NS: Final = 1_000_000
 _NS: Final = 1_000_000_000
+#: Of a full queue that holds no dead request, how many entries may be looked at for each refusal: a look at all of them
+#: would cost more than all else that a refusal takes, and comes once in as many refusals as there are such parts.
+_LOOKED_AT_PER_REFUSAL: Final = 16
 
 
 class Scheduler:
@@ -58,20 +60,21 @@ class Scheduler:
         self._answers = Answers(name, spec, counters)
         if policy.preserve_ordering:
             self._answers = OrderedAnswers(name, spec, counters, on_released=self._dispatch_soon)
-        self._retries: deque[Batch] = deque()
+        self._retries = Retries(name, self._answers)
         self._workers: list[Worker[Batch]] = []
+        self._quarantined: set[Worker[Batch]] = set()  # those that run a suspect
         self._refusal: Callable[[], RequestError] | None = None
         self._loop = asyncio.get_running_loop()
         self._dispatching = False
+        self._refusals_without_look = 0
         self._due_timer: asyncio.TimerHandle | None = None
-        self._expiry_timer: asyncio.TimerHandle | None = None
-        self._expiry_due = 0
+        self._expiry = ExpiryTimer(self._expire)
         self._idle: asyncio.Event | None = None
 
     @property
     def waiting(self) -> int:
         """Requests that no worker holds."""
-        return len(self._queue) + sum(len(batch.requests) for batch in self._retries)
+        return len(self._queue) + self._retries.requests
 
     @property
     def queue_limit(self) -> int:
@@ -97,6 +100,7 @@ class Scheduler:
         """
         if self._refusal is not None:
             raise self._refusal()
+        self._retries.check(request, request.arrived_ns)
         level, limit, reject_after_ns = self._admissions[priority if priority < len(self._admissions) else 0]
         if self._queue.waiting(level) >= limit:
             self._make_room(level, limit)
@@ -105,7 +109,7 @@ class Scheduler:
             request.expires_ns = min(request.expires_ns or expires_ns, expires_ns)
         self._queue.push(request, level)
         if request.expires_ns:
-            self._watch_expiry(request.expires_ns, request.arrived_ns)
+            self._expiry.watch(request.expires_ns, request.arrived_ns)
         self._dispatch_soon()
 
     def refuse(self, refusal: Callable[[], RequestError]) -> None:
@@ -118,17 +122,16 @@ class Scheduler:
 
     def fail_waiting(self, refusal: Callable[[], RequestError]) -> None:
         """Fails every request that no worker holds."""
-        while self._retries:
-            self._answers.fail_batch(self._retries.popleft(), refusal())
+        self._retries.fail_all(refusal)
         self._answers.fail(self._queue.take_all(), refusal())
         self._check_idle()
 
     def close(self, refusal: Callable[[], RequestError]) -> None:
         """Ends: fails what is left, once the workers are gone."""
         self.refuse(refusal)
-        for timer in (self._due_timer, self._expiry_timer):
-            if timer is not None:
-                timer.cancel()
+        self._expiry.cancel()
+        if self._due_timer is not None:
+            self._due_timer.cancel()
         for worker in self._workers:
             for assigned in worker.abandon():
                 self._answers.fail_batch(assigned.work, refusal())
@@ -148,25 +151,28 @@ class Scheduler:
         self._workers.append(worker)
         self._dispatch_soon()
 
-    def remove_worker(self, worker: Worker[Batch], how: str, held: Sequence[Assigned[Batch]]) -> None:
-        """Takes back what a dead worker held: the batch that was running counts one attempt, the others none."""
+    def remove_worker(self, worker: Worker[Batch], loss: Loss, held: Sequence[Assigned[Batch]]) -> bool:
+        """Takes back what a lost worker held: the batch that was running is charged with it, the others are not.
+
+        Returns:
+            Whether the loss is put down to what it ran.
+        """
+        self._quarantined.discard(worker)
         if worker in self._workers:
             self._workers.remove(worker)
-        for running, assigned in zip([True, *[False] * len(held)], held, strict=False):
-            batch = assigned.work
-            batch.attempts += running
-            if batch.attempts >= MAX_ATTEMPTS:
-                text = f"{MAX_ATTEMPTS} workers of model {self._name!r} died while they ran this batch (last: {how})"
-                self._answers.fail_batch(batch, WorkerLost(text))
-            else:
-                self._retries.append(batch)
+        for assigned in held[1:]:
+            self._retries.waited(assigned.work)
+        blamed = bool(held) and self._retries.lost(held[0].work, loss, time.monotonic_ns())
         self._expire()
         self._dispatch_soon()
         self._check_idle()
+        return blamed
 
     def on_done(self, worker: Worker[Batch], assigned: Assigned[Batch], done: BatchDone) -> None:
         """Answers the requests of a batch from its slot, then frees the slot."""
         batch = assigned.work
+        self._retries.answered(batch)
+        self._quarantined.discard(worker)
         view = assigned.slot.outputs.view  # kept, since the worker may be lost by what comes next
         self._dispatch()  # first, so that the worker computes while its last batch is answered
         phases = Phases(
@@ -181,9 +187,12 @@ class Scheduler:
         self._check_idle()
 
     def on_failed(self, worker: Worker[Batch], assigned: Assigned[Batch], reason: str) -> None:
-        """Fails the requests of a batch that the backend could not run."""
+        """Runs the requests of a batch that the backend could not run once more, each by itself; fails a single one."""
+        self._quarantined.discard(worker)
         text = f"model {self._name!r} failed on a batch of {assigned.work.rows}: {reason}"
-        self._answers.fail_batch(assigned.work, InferenceFailed(text))
+        self._retries.raised(assigned.work, InferenceFailed(text), time.monotonic_ns())
+        if self._retries:
+            self._expire()  # while they ran nobody watched their deadlines
         self._dispatch()
         self._check_idle()
 
@@ -213,18 +222,19 @@ class Scheduler:
         best, most = None, 0
         for worker in self._workers:
             free = worker.free_slots
-            if free > most:
+            if free > most and worker not in self._quarantined:
                 best, most = worker, free
-        if best is None or not best.in_flight or len(self._workers) == 1:
+        if best is None or not best.in_flight:
+            return best
+        if self._retries.suspect_next:
+            return None
+        if len(self._workers) == 1:
             return best
         return best if len(self._queue) >= self._full * len(self._workers) else None
 
     def _next_batch(self, now: int) -> Batch | None:
-        while self._retries:
-            batch = self._retries.popleft()
-            batch.popped_ns = now
-            self._answers.drop_dead(batch, now)
-            if batch.requests:
+        if self._retries:
+            if (batch := self._retries.next(now)) is not None:
                 return batch
             self._check_idle()
         if self._answers.held >= SLOTS * len(self._workers):
@@ -234,20 +244,18 @@ class Scheduler:
                 self._wake_at(due, now)
                 return None
             requests, dead = self._queue.pop(now)
-            if dead:
-                self._fail_dead(dead)
-            if requests:
+            self._answers.fail_dead(dead)
+            if requests:  # neither the queue's nor a worker's at this moment, but not done with
                 return Batch(requests, now, self._answers.enter())
+            self._check_idle()
         return None
 
     def _send(self, worker: Worker[Batch], batch: Batch) -> None:
-        requests = batch.requests
-        shapes = requests[0].shapes
-        if self._spec.batches:
-            shapes = tuple([shape and (batch.rows, *shape[1:]) for shape in shapes])
-        parts = [[request.data[index] for request in requests] for index in range(len(shapes))]
+        parts, shapes = batch.gathered(batches=self._spec.batches)
         try:
             worker.run(batch, parts, shapes)
+            if batch.losses:
+                self._quarantined.add(worker)
         except OSError as error:
             text = f"no shared memory for a batch of {batch.rows} rows of model {self._name!r}: {error}"
             self._answers.fail_batch(batch, InferenceFailed(text))
@@ -255,6 +263,7 @@ class Scheduler:
             log.exception("model %s: a batch cannot be sent to its worker; this is a bug", self._name)
             text = f"a batch of model {self._name!r} cannot be sent to its worker"
             self._answers.fail_batch(batch, InferenceFailed(text))
+        self._check_idle()  # it may have been the last one, and failed
 
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:
@@ -264,8 +273,11 @@ class Scheduler:
     # ---- requests out, and the end
 
     def _fail_dead(self, dead: Sequence[Request]) -> None:
-        self._answers.fail_dead(dead)
-        self._check_idle()
+        """Fails what was taken out of the queue; what stood around it may make up a batch now."""
+        if dead:
+            self._answers.fail_dead(dead)
+            self._dispatch_soon()
+            self._check_idle()
 
     def _make_room(self, level: int, limit: int) -> None:
         """Takes the dead out of a full queue.
@@ -273,7 +285,12 @@ class Scheduler:
         Raises:
             Overloaded: It is full all the same.
         """
-        self._fail_dead(self._queue.take_dead(time.monotonic_ns()))
+        if self._refusals_without_look:
+            self._refusals_without_look -= 1
+        else:
+            dead = self._queue.take_dead(time.monotonic_ns())
+            self._fail_dead(dead)
+            self._refusals_without_look = 0 if dead else len(self._queue) // _LOOKED_AT_PER_REFUSAL
         waiting = self._queue.waiting(level)
         if waiting >= limit:
             where = f" at priority level {level}" if level else ""
@@ -282,30 +299,17 @@ class Scheduler:
                 "or raise max_queue_size"
             )
 
-    def _watch_expiry(self, expires_ns: int, now: int) -> None:
-        """Makes sure that a deadline is noticed while all workers are busy or away."""
-        due = max(expires_ns, now + EXPIRY_STEP_NS)
-        if self._expiry_timer is not None:
-            if self._expiry_due <= due:
-                return
-            self._expiry_timer.cancel()
-        self._expiry_due = due
-        self._expiry_timer = self._loop.call_later((due - now) / _NS, self._expire)
-
     def _expire(self) -> None:
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-        self._expiry_timer = None
+        """Ends what has waited beyond its deadline, while all workers are busy or away."""
+        self._expiry.cancel()
         now = time.monotonic_ns()
         self._fail_dead(self._queue.take_dead(now))
-        for batch in self._retries:
-            self._answers.drop_dead(batch, now)
-        self._retries = deque(batch for batch in self._retries if batch.requests)
-        expiries = [request.expires_ns for batch in self._retries for request in batch.requests if request.expires_ns]
-        if (waiting := self._queue.next_expiry()) is not None:
-            expiries.append(waiting)
-        if expiries:
-            self._watch_expiry(min(expiries), now)
+        if self._retries:
+            self._retries.drop_dead(now)
+            self._dispatch_soon()  # a suspect may have kept others from waiting behind those that run
+        for expiry in (self._queue.next_expiry(), self._retries.next_expiry()):
+            if expiry is not None:
+                self._expiry.watch(expiry, now)
         self._check_idle()
 
     def _check_idle(self) -> None:

@@ -19,6 +19,7 @@ from quadriga.access import make_guard
 from quadriga.addresses import is_loopback, join_address
 from quadriga.client_memory import ClientMemory
 from quadriga.config import ServerConfig
+from quadriga.confinement import ConfinementPolicy
 from quadriga.control import ControlService, extensions
 from quadriga.errors import ConfigError
 from quadriga.explicit import ExplicitControl
@@ -37,6 +38,7 @@ from quadriga.settings_service import SettingsService
 from quadriga.streaming import InferStream
 from quadriga.tracing import make_tracing
 from quadriga.transports import Services, make_transport
+from quadriga.transports.pending_bytes import PendingBytes, default_most_bytes
 from quadriga.web import WebServer
 from quadriga.workers.interpreters import interpreters
 from quadriga.workers.templates import Templates
@@ -66,14 +68,18 @@ class Server:
         """Builds the parts; nothing listens and nothing is loaded yet.
 
         Raises:
-            ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, or traces cannot be sent.
+            ConfigError: A repository, a model file or a file of tokens or TLS cannot be used, traces
+                cannot be sent, or workers cannot be confined.
         """
         self.config = config
         interpreters()  # a slip in them is told now, and not by the first model that needs one
         self._found = find_models(config)
         self._ready = False
         self._health = Health()
-        self.models = ModelRegistry(Templates(enabled=config.templates == "on"), self._on_change)
+        self._confinement = ConfinementPolicy(config)
+        templates = Templates(enabled=config.templates == "on")
+        self.models = ModelRegistry(templates, self._on_change, self._confinement)
+        self.models.awaited = {model.name for model in self._found}
         self._poller = Poller(config, self.models, self._found) if config.model_control == "poll" else None
         memory = ClientMemory() if config.allow_client_shm else None
         tracing = self._tracing = make_tracing(config)
@@ -90,11 +96,11 @@ class Server:
                 self.models, config.log_format, config.log_level, trace_sample=config.trace_sample
             ).handlers(),
         }
-        streams = {
-            "ModelStreamInfer": partial(InferStream, tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer))
-        }
+        pending = PendingBytes(config.max_pending_bytes or default_most_bytes(), inference.refused)
+        stream_infer = tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer)
+        streams = {"ModelStreamInfer": partial(InferStream, stream_infer, pending)}
         guard = make_guard(config, inference.refused)
-        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard)
+        services = Services({SERVICE: handlers}, {SERVICE: streams}, self._health, guard, pending)
         self._transport = make_transport(config, services)
         self._gpus = Gpus()
         self._web = WebServer(self._metrics, self.is_ready)
@@ -144,6 +150,7 @@ class Server:
 
     async def _load_and_poll(self, announce: Callable[["Server", Addresses], None], addresses: Addresses) -> None:
         await self.models.load(self._found)
+        self.models.awaited = frozenset()
         self._ready = True
         self._health.set(SERVER, serving=True)
         self._tell_whether_it_answers()
@@ -157,6 +164,7 @@ class Server:
         give_up = asyncio.get_running_loop().time() + self.config.drain_seconds
         self._ready = False
         self._health.drain()
+        self._transport.drain()
         self.models.draining = True
         self._repository.stop()
         drain = asyncio.create_task(self._transport.stop(self.config.drain_seconds))
@@ -170,6 +178,7 @@ class Server:
         await drain
         await self._repository.close()
         await self.models.close()
+        self._confinement.close()
         await self._tracing.close(give_up - asyncio.get_running_loop().time())
         log.info("stopped")
 

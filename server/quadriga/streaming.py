@@ -13,6 +13,8 @@ from google.protobuf.message import DecodeError
 
 from quadriga.responses import varint
 from quadriga.transports import Handler, Status, handle
+from quadriga.transports.pending_bytes import PendingBytes
+from quadriga.unary import fail
 from quadriga_proto.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 
 #: What one stream may have in hand, requests that wait and answers that are not sent yet: as many as fill a large
@@ -94,13 +96,21 @@ class InferStream:
         status: With which it has to end, once an error has come to its turn; None: it goes on.
     """
 
-    def __init__(self, infer: Handler, metadata: Mapping[str, str], expires_ns: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        infer: Handler,
+        pending: PendingBytes,
+        metadata: Mapping[str, str],
+        expires_ns: int,
+        wake: Callable[[], None],
+    ) -> None:
         """Opens a stream whose requests `infer` answers; `wake` is told when the next response is there."""
         self.metadata = metadata
         self.expires_ns = expires_ns
         self.cancelled = False
         self.status: Status | None = None
         self._infer = infer
+        self._pending = pending
         self._wake = wake
         self._errors_end_it = metadata.get(STATUS_KEY) == "true"
         self._calls: deque[StreamCall] = deque()
@@ -120,15 +130,19 @@ class InferStream:
         """See `transports.Stream`."""
         call = StreamCall(self, message)
         self._calls.append(call)
-        self._bytes += call.size
-        handle(self._infer, call)
+        refusal = self._pending.refusal(call.size)
+        self._count(call.size)
+        if refusal is None:
+            handle(self._infer, call)
+        else:
+            fail(call, refusal)
 
     def next_response(self) -> bytes | None:
         """See `transports.Stream`."""
         if self.status is not None or not self._calls or self._calls[0].answer is None:
             return None
         call = self._calls.popleft()
-        self._bytes -= call.size
+        self._count(-call.size)
         if self._errors_end_it and call.failure is not None:
             self.status = call.failure
             return None
@@ -138,15 +152,19 @@ class InferStream:
         """See `transports.Stream`."""
         self.cancelled = True
         self._calls.clear()
-        self._bytes = 0
+        self._count(-self._bytes)
 
     def answered(self, call: StreamCall, answer: bytes) -> None:
         """Takes a call's answer, which is sent when all before it are."""
         if self.cancelled or call.answer is not None:
             return
-        self._bytes -= call.size
+        received = call.size
         call.answer = answer
         call.request = b""  # it may be large, and the answers before it may take long
-        self._bytes += call.size
+        self._count(call.size - received)
         if self._calls[0] is call:
             self._wake()
+
+    def _count(self, more: int) -> None:
+        self._bytes += more
+        self._pending.now += more

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quadriga.addresses import listen
+from quadriga.web_connections import BoundedConnection
 
 #: For HTTP answers in hand when the server stops: a client that does not read must not hold it up.
 END_SECONDS: Final = 2
@@ -39,6 +40,7 @@ class WebServer:
         ]
         config = uvicorn.Config(
             _AfterParsing(Starlette(routes=routes)),
+            http=BoundedConnection,
             ws="none",
             log_config=None,
             log_level="warning",

@@ -20,8 +20,18 @@ CONTEXT = (
 _NETWORK = "quadriga-tests"
 
 
+_MISSING = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says that nothing was tried, where that is so: a row of skipped tests is easily overlooked."""
+    if missing := config.stash.get(_MISSING, ""):
+        terminalreporter.section("NO CONTAINER WAS TESTED", sep="!", red=True)
+        terminalreporter.line(f"no Docker engine: {missing}")
+
+
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Engine]:
     """With a network whose containers' ports can be published."""
     kept = os.environ.get("QUADRIGA_ENGINE_FOLDER")  # what was built is there for the next run
     folder = Path(kept) if kept else tmp_path_factory.mktemp("engine")
@@ -29,6 +39,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         try:
             engine = context.enter_context(running_engine(folder))
         except NoEngine as missing:
+            pytestconfig.stash[_MISSING] = str(missing)
             pytest.skip(f"no Docker engine: {missing}")
         engine.run("network", "rm", _NETWORK, check=False)  # of a run that was cut off, on an engine that is kept
         engine.run("network", "create", _NETWORK)

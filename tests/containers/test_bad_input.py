@@ -4,6 +4,8 @@ import contextlib
 import itertools
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,15 +13,26 @@ import numpy as np
 import pytest
 from docker_engine import Engine
 from running_container import Container, running
+from running_server import wait_for
 
-from quadriga_client import Client
+from quadriga_client import Client, RetryPolicy
+from quadriga_client.errors import QuadrigaClientError
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 #: Exit statuses: what was asked for cannot be; the command's options are no such options.
 FAILED, USAGE = 1, 2
+#: And SIGKILL.
+KILLED = 137
 #: Of /dev/shm, and in a request.
 SHM_BYTES, ROWS = 65_536, 16
+#: Writes a model that takes four bytes for each of the ones that it is told to add up.
+HUNGRY = """
+import sys, onnx
+graph = "ones = ConstantOfShape <value = float[1] {1.0}> (count)  sum = ReduceSum <keepdims = 1> (ones)"
+header = '<ir_version: 8, opset_import: ["": 17]>'
+onnx.save(onnx.parser.parse_model(header + "hungry (int64[1] count) => (float[1] sum) { " + graph + " }"), sys.argv[1])
+"""
 Start = Callable[..., Container]
 
 
@@ -98,6 +111,27 @@ def test_little_shared_memory_does_no_harm(start: Start, models: Path) -> None:
         images = np.zeros((ROWS, 32, 32, 3), np.float32)
         assert images.nbytes > SHM_BYTES
         assert client.infer("same_onnx", images).outputs["scores"].shape == (ROWS, 10)
+
+
+def test_memory_that_is_too_little_for_the_server(start: Start, models: Path) -> None:
+    container = start(volume(models), "--memory", "32m", "--memory-swap", "32m")
+    assert container.wait_for_end() == KILLED
+    assert container.inspect()["State"]["OOMKilled"]
+
+
+def test_memory_that_is_too_little_for_a_request_costs_a_worker(start: Start, models: Path) -> None:
+    """The kernel takes the worker and not the server, which replaces it."""
+    file = models / "same_onnx" / "1" / "model.onnx"
+    subprocess.run([sys.executable, "-c", HUNGRY, str(file)], check=True, timeout=120)
+    container = start(volume(models), "--memory", "256m", "--memory-swap", "256m")
+    container.wait_for_health("healthy")
+    with Client(container.address(8001), timeout=60, retry=RetryPolicy(attempts=1)) as client:
+        assert client.infer("same_onnx", np.array([7])).outputs["sum"].tolist() == [7]
+        with pytest.raises(QuadrigaClientError, match="worker"):
+            client.infer("same_onnx", np.array([200 << 20]))
+        wait_for(lambda: client.ready("same_onnx"), "another worker", 60)
+        assert client.infer("same_onnx", np.array([7])).outputs["sum"].tolist() == [7]
+    assert "killed by SIGKILL" in container.log()
 
 
 def test_a_port_in_use(start: Start, models: Path) -> None:

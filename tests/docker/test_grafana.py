@@ -13,6 +13,10 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_rules import PROMETHEUS, known_names, names_in, recorded_names, rules
 
+from quadriga.backends import BACKENDS
+from quadriga_dashboards import backends
+from quadriga_dashboards.panels import PHASES
+
 PARTS = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 #: Grafana's own variables.
 BUILT_IN = {"__rate_interval"}
@@ -72,6 +76,24 @@ def unit_of(panel: dict[str, Any]) -> str:
     if panel["type"] == "heatmap":
         return str(panel["options"]["yAxis"]["unit"])
     return str(panel["fieldConfig"]["defaults"]["unit"])
+
+
+def test_a_backend_has_one_color_in_every_panel() -> None:
+    assert backends.HUES.keys() == BACKENDS.keys() - {"fake"}
+    assert len(set(backends.HUES.values())) == len(backends.HUES)
+    board = read(GRAFANA / "dashboards" / "backends.json")
+    for panel in [each for each in panels(board) if each["type"] == "timeseries"]:
+        overrides = panel["fieldConfig"]["overrides"]
+        for backend, color in backends.HUES.items():
+            name = re.sub(r"\{\{backend\}\}", backend, panel["targets"][0]["legendFormat"])
+            matching = [each for each in overrides if re.search(each["matcher"]["options"].strip("/"), name)]
+            assert [each["properties"][0]["value"]["fixedColor"] for each in matching] == [color], panel["title"]
+
+
+def test_a_phase_has_a_color() -> None:
+    recorded = {rule["labels"]["phase"] for rule in rules() if "phase" in rule.get("labels", {})}
+    assert recorded == PHASES.keys()
+    assert len(set(PHASES.values())) == len(PHASES)
 
 
 def test_every_recorded_figure_is_looked_at() -> None:

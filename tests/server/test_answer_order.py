@@ -92,7 +92,7 @@ async def test_a_batch_that_killed_too_many_workers_gives_the_others_their_turn(
     await turn()
     second.die()
     assert callers[0].error is not None
-    assert callers[0].error.code == "UNAVAILABLE"
+    assert callers[0].error.code == "INTERNAL"
     assert callers[1].outputs
 
 

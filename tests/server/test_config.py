@@ -73,6 +73,7 @@ def test_both_ports_may_be_free_ones(tmp_path: Path) -> None:
         ({"tls_client_ca": Path("a.pem")}, "tls_client_ca is given without tls_certificate and tls_key"),
         ({"max_connections": -1}, "max_connections is -1; expected 0 to 1000000"),
         ({"open_groups": ("health", "all")}, "open_groups is 'all'; expected one of health, inference, metadata"),
+        ({"max_pending_bytes": -1}, "max_pending_bytes is -1; expected 0 to 1125899906842624"),
         ({"max_message_bytes": 0}, "max_message_bytes is 0; expected 1 to 2147483647"),
         ({"max_metadata_bytes": 100}, "max_metadata_bytes is 100; expected 1024 to 1048576"),
         ({"max_streams": 0}, "max_streams is 0; expected 1 to 1000000"),

@@ -16,7 +16,15 @@ name = "m"
 backend = "pytorch"
 max_batch_size = 8
 default_model_filename = "net.pt"
-parameters = {threads = 2, "keras_backend" = "torch", fast = true, ratio = 0.5, wrapped = {string_value = "w"}}
+
+[parameters]
+threads = 2
+batch_timeout_seconds = 2.5
+load_timeout_seconds = 0
+"keras_backend" = "torch"
+fast = true
+ratio = 0.5
+wrapped = {string_value = "w"}
 
 [[input]]
 name = "image"
@@ -97,6 +105,8 @@ model_warmup [ {
 instance_group [ { name: "processors" kind: KIND_CPU count: 2 }, { kind: KIND_GPU gpus: [ 0, 1 ] } ]
 version_policy { specific { versions: [ 1, 3 ] } }
 parameters { key: "threads" value: { string_value: "2" } }
+parameters { key: "batch_timeout_seconds" value: { string_value: "2.5" } }
+parameters { key: "load_timeout_seconds" value: { string_value: "0" } }
 parameters { key: "keras_backend" value: { string_value: "torch" } }
 parameters { key: "fast" value: { string_value: "true" } }
 parameters { key: "ratio" value: { string_value: "0.5" } }
@@ -142,6 +152,8 @@ def test_both_spellings_say_the_same(tmp_path: Path, file_name: str, text: str) 
             InstanceGroup(kind="gpu", gpus=(0, 1)),
         ),
         threads=2,
+        batch_timeout_seconds=2.5,
+        load_timeout_seconds=0,
         parameters={"keras_backend": "torch", "fast": "true", "ratio": "0.5", "wrapped": "w"},
         label_files={"scores": "names.txt"},
         versions=VersionPolicy(kind="specific", versions=(1, 3)),
@@ -364,6 +376,12 @@ def test_what_triton_has_and_is_not_served_is_refused_with_what_to_do(
         (TOML_FILE, "parameters = 3", ["parameters", "3"]),
         (TOML_FILE, "[parameters]\nthreads = 'two'", ["parameters.threads is 'two'; expected a whole number"]),
         (TOML_FILE, "[parameters]\nthreads = -1", ["parameters.threads is -1"]),
+        (TOML_FILE, "[parameters]\nbatch_timeout_seconds = 'long'", ["batch_timeout_seconds is 'long'", "of seconds"]),
+        (
+            PBTXT_FILE,
+            'parameters { key: "load_timeout_seconds" value: { string_value: "90000" } }',
+            ["parameters.load_timeout_seconds is 90000", "0 to 86400"],
+        ),
         (TOML_FILE, "[parameters]\nsizes = [1, 2]", ["parameters.sizes is [1, 2]"]),
         (TOML_FILE, "[input]\nname = 'x'", ["input"]),
         (TOML_FILE, "input = [3]", ["input"]),

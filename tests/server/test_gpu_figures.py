@@ -15,7 +15,7 @@ import pytest
 from fake_nvml import GIB, NAMES, UUIDS, NVMLError
 
 from quadriga import gpu_figures
-from quadriga.gpu_figures import GpuFigures, Gpus, open_pynvml, read_gpus
+from quadriga.gpu_figures import RETRY_SECONDS, GpuFigures, Gpus, NvmlNotReady, open_pynvml, read_gpus
 from quadriga.gpu_metrics import GPU_LABELS, gpu_metrics
 from quadriga.metrics import MODEL_LABELS
 from quadriga.model_version import ModelVersion
@@ -172,22 +172,51 @@ def test_a_bug_is_told_once_and_ends_the_figures(caplog: pytest.LogCaptureFixtur
 def test_what_is_missing_is_told_where_there_is_a_gpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, there: bool, lines: int
 ) -> None:
-    def refuse() -> None:
-        raise NVMLError("RM has detected an NVML/RM version mismatch.")
-
-    device = tmp_path / "nvidia0"
-    if there:
-        device.touch()
-    monkeypatch.setattr(gpu_figures, "_FIRST_GPU", device)
+    feign_device(monkeypatch, tmp_path, there=there)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with caplog.at_level(logging.INFO):
         assert open_pynvml() is None
-        assert [record.levelno for record in caplog.records] == [logging.INFO] * lines
-        monkeypatch.setitem(sys.modules, "pynvml", cast("ModuleType", nvml(nvmlInit=refuse)))
-        assert open_pynvml() is None
-    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING][: 2 * lines]
+    assert [record.levelno for record in caplog.records] == [logging.INFO] * lines
     monkeypatch.setitem(sys.modules, "pynvml", cast("ModuleType", nvml()))
     assert open_pynvml() is sys.modules["pynvml"]
+
+
+@pytest.mark.parametrize(("there", "lines"), [(True, 1), (False, 0)])
+def test_a_driver_that_is_not_ready_is_tried_again_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, there: bool, lines: int
+) -> None:
+    feign_device(monkeypatch, tmp_path, there=there)
+    tried: list[float] = []
+    now = [1000.0]
+
+    def start() -> None:
+        tried.append(now[0])
+        if len(tried) < 3:
+            raise NVMLError("RM has detected an NVML/RM version mismatch.")
+
+    monkeypatch.setitem(sys.modules, "pynvml", cast("ModuleType", nvml(nvmlInit=start)))
+    with pytest.raises(NvmlNotReady, match="version mismatch"):
+        open_pynvml()
+    tried.clear()
+
+    async def run() -> None:
+        gpus = Gpus(clock=lambda: now[0])
+        for passed in (0, RETRY_SECONDS - 1, RETRY_SECONDS, 2 * RETRY_SECONDS):
+            now[0] = 1000 + passed
+            await gpus.look()
+            assert counted(gpus) == (2 if passed == 2 * RETRY_SECONDS else 0)
+
+    asyncio.run(run())
+    assert tried == [1000, 1000 + RETRY_SECONDS, 1000 + 2 * RETRY_SECONDS]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * lines
+
+
+def feign_device(monkeypatch: pytest.MonkeyPatch, folder: Path, *, there: bool) -> None:
+    """A machine with or without a GPU, by the driver's file."""
+    device = folder / "nvidia0"
+    if there:
+        device.touch()
+    monkeypatch.setattr(gpu_figures, "_FIRST_GPU", device)
 
 
 def test_the_stand_in_has_functions_of_nvml_alone() -> None:

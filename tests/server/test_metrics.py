@@ -44,6 +44,7 @@ def version_of(counters: ModelCounters, **fields: Any) -> SimpleNamespace:
             "file_bytes": 12_345,
             "workers": [SimpleNamespace(pid=NO_PROCESS, name="m/3")],
             "restarts": 2,
+            "deaths": {"hung": 1},
             "scheduler": SimpleNamespace(waiting=4, queue_limit=8, in_flight=1),
             **fields,
         }

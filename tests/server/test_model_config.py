@@ -29,6 +29,9 @@ class TestModelConfig:
         [
             ({"max_batch_size": -1}, "max_batch_size is -1; expected 0 to 65536"),
             ({"threads": 0}, "parameters.threads is 0; expected 1 to 1024"),
+            ({"batch_timeout_seconds": -0.5}, "parameters.batch_timeout_seconds is -0.5; expected 0 to 86400"),
+            ({"batch_timeout_seconds": float("nan")}, "parameters.batch_timeout_seconds is nan"),
+            ({"load_timeout_seconds": float("inf")}, "parameters.load_timeout_seconds is inf; expected 0 to 86400"),
             ({"instance_groups": ()}, "instance_group is empty"),
             ({"file_name": "../other/model.onnx"}, "default_model_filename is '../other/model.onnx'"),
             ({"file_name": "/etc/passwd"}, "default_model_filename is '/etc/passwd'"),
@@ -173,6 +176,7 @@ class TestToMessage:
             ),
             instance_groups=(InstanceGroup(kind="gpu", count=2, gpus=(0, 3), name="cards"),),
             threads=3,
+            batch_timeout_seconds=2.5,
             parameters={"keras_backend": "torch"},
             label_files={"scores": "names.txt"},
             versions=VersionPolicy(kind="specific", versions=(1, 2)),
@@ -218,6 +222,8 @@ class TestToMessage:
         assert {key: value.string_value for key, value in message.parameters.items()} == {
             "threads": "3",
             "keras_backend": "torch",
+            "batch_timeout_seconds": "2.5",
+            "load_timeout_seconds": "600",
         }
         assert list(message.version_policy.specific.versions) == [1, 2]
 

@@ -121,6 +121,15 @@ def test_requests_that_come_later_overtake_a_postponed_one_and_it_is_taken_in_th
     assert drain(waiting, 60) == [fresh, late]
 
 
+def test_it_is_asked_again_when_an_overtaking_request_may_make_up_a_preferred_size() -> None:
+    late, fresh = Fake(arrived_ns=0), Fake(arrived_ns=10, rows=2)
+    waiting = queue(late, fresh, delay=DELAY, preferred=(2, 4), postpone=(50, 0, 0))
+    assert waiting.due(20) == 50
+    assert waiting.due(50) == 50
+    assert waiting.pop(50)[0] == [fresh]
+    assert waiting.due(50) == DELAY
+
+
 def test_deadlines_are_kept_of_postponed_requests_too() -> None:
     late = Fake(arrived_ns=0, expires_ns=90)
     waiting = queue(late, Fake(level=2), postpone=(50, 0, 0))

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from fake_time import in_a_loop
 
+from quadriga.confinement import ConfinementPolicy
 from quadriga.errors import InvalidInput, LoadFailed, ModelNotFound, ModelNotReady, NoVersionAvailable, ShuttingDown
 from quadriga.model_config import ModelConfig
 from quadriga.model_files import ModelFiles, ModelVersionFiles
@@ -29,6 +30,7 @@ class FakeVersion:
         config: ModelConfig,
         templates: Templates,
         on_change: Callable[[Any], None],
+        confinement: ConfinementPolicy,
     ) -> None:
         self.name, self.version, self.version_text = model.name, files.version, str(files.version)
         self.files = files
@@ -292,6 +294,15 @@ async def test_a_draining_server_refuses_what_it_serves() -> None:
     with pytest.raises(ShuttingDown):
         models.ready("m", "")
     assert models.find("m", "").version == 1
+
+
+def test_what_the_start_is_about_to_load_is_not_unknown() -> None:
+    models = ModelRegistry()
+    models.awaited = {"m"}
+    with pytest.raises(ModelNotReady, match="starting"):
+        models.ready("m", "")
+    with pytest.raises(ModelNotFound):
+        models.ready("n", "")
 
 
 @in_a_loop

@@ -1,6 +1,7 @@
 """The scheduler: what it admits, joins, sends where and when, answers and gives up."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -99,6 +100,32 @@ async def test_a_full_queue_refuses_unless_the_dead_make_room() -> None:
 
 
 @in_a_loop
+async def test_a_full_queue_is_not_looked_through_at_every_refusal() -> None:
+    scheduler = make(queue=QueuePolicy(max_queue_size=64))
+    waiting = [submit(scheduler) for _ in range(64)]
+    looked_at = 0
+
+    def looked(request: Request) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Request, "abandoned", property(looked))
+        for _ in range(100):
+            with pytest.raises(Overloaded):
+                submit(scheduler)
+    assert 0 < looked_at <= 100 * 16
+    waiting[5].cancelled = True
+    refused = 0
+    while waiting[5].open:
+        with contextlib.suppress(Overloaded):
+            submit(scheduler)
+        refused += 1
+    assert refused <= 64 // 16 + 1
+
+
+@in_a_loop
 async def test_the_queues_own_timeout_refuses_what_waited_for_it_and_the_earliest_deadline_counts() -> None:
     scheduler = make(queue=QueuePolicy(default_timeout_us=3_000))
     now = time.monotonic_ns()
@@ -144,6 +171,19 @@ async def test_a_batch_of_a_preferred_size_is_sent_before_its_delay_has_passed()
 
 
 @in_a_loop
+async def test_a_batch_that_comes_to_a_preferred_size_since_another_request_expired_is_sent_at_once() -> None:
+    scheduler = make(max_queue_delay_us=10_000, preferred_batch_sizes=(2, 4))
+    worker = FakeWorker(scheduler)
+    submit(scheduler, expires_ns=time.monotonic_ns() + 2_000_000)
+    submit(scheduler, rows=2)
+    await turn()
+    assert worker.rows == []
+    await pass_time(2_000_000)
+    await turn()
+    assert worker.rows == [2]
+
+
+@in_a_loop
 async def test_a_deadline_is_kept_without_any_worker() -> None:
     scheduler = make()
     now = time.monotonic_ns()
@@ -161,6 +201,21 @@ async def test_a_deadline_is_kept_without_any_worker() -> None:
 
 
 @in_a_loop
+async def test_deadlines_are_kept_of_requests_that_wait_to_be_run_one_by_one() -> None:
+    scheduler = make()
+    worker = FakeWorker(scheduler)
+    submit(scheduler, expires_ns=time.monotonic_ns() + 1_000_000)
+    callers = [submit(scheduler, expires_ns=time.monotonic_ns() + 5_000_000) for _ in range(3)]
+    await turn()
+    assert worker.rows == [4]
+    await pass_time(1_000_000)
+    worker.fail("ValueError: no")
+    await pass_time(4_000_000)
+    assert [caller.open for caller in callers] == [True, True, False]
+    scheduler.close(lambda: ModelNotReady("over"))
+
+
+@in_a_loop
 async def test_times_are_counted_by_phase() -> None:
     scheduler = make()
     submit(scheduler)
@@ -172,26 +227,6 @@ async def test_times_are_counted_by_phase() -> None:
     assert counters.queue.sum == 5_000 + 10_000
     assert counters.compute.sum == 20_000
     assert counters.total.sum == 35_000
-
-
-@in_a_loop
-async def test_a_lost_batch_runs_again_elsewhere_and_the_waiting_one_is_not_blamed() -> None:
-    scheduler = make()
-    first = FakeWorker(scheduler)
-    running, behind = submit(scheduler, rows=4), submit(scheduler, rows=4)
-    await turn()
-    first.die()
-    second = FakeWorker(scheduler)
-    await turn()
-    second.die()
-    assert running.error is not None
-    assert running.error.code == "UNAVAILABLE"
-    assert behind.open
-    third = FakeWorker(scheduler)
-    await turn()
-    third.finish()
-    assert behind.outputs
-    assert scheduler.waiting == 0
 
 
 @in_a_loop

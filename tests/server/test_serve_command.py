@@ -38,6 +38,7 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--token-file": ("token_file", "tokens", Path("tokens")),
     "--open": ("open_groups", "health inference", ("health", "inference")),
     "--max-message-bytes": ("max_message_bytes", "1000", 1_000),
+    "--max-pending-bytes": ("max_pending_bytes", "5000", 5_000),
     "--max-metadata-bytes": ("max_metadata_bytes", "2000", 2_000),
     "--max-streams": ("max_streams", "8", 8),
     "--max-connections": ("max_connections", "100", 100),

@@ -1,5 +1,6 @@
 """A stream's answers: in the order of the requests, and each said to be the last of its request."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from quadriga.streaming import MOST_BYTES, MOST_CALLS, InferStream
 from quadriga.transports import Call
+from quadriga.transports.pending_bytes import PendingBytes
 from quadriga_proto.inference_pb2 import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
 
 
@@ -28,8 +30,17 @@ class Service:
         self.calls[index].respond(ModelInferResponse(model_name="m", id=id).SerializeToString())
 
 
-def open_stream(service: Service, metadata: Mapping[str, str] | None = None, requests: int = 0) -> InferStream:
-    stream = InferStream(service.infer, metadata or {}, 17, service.wake)
+def pending_bytes(most: int = 10**9) -> PendingBytes:
+    return PendingBytes(most, Counter())
+
+
+def open_stream(
+    service: Service,
+    metadata: Mapping[str, str] | None = None,
+    requests: int = 0,
+    pending: PendingBytes | None = None,
+) -> InferStream:
+    stream = InferStream(service.infer, pending or pending_bytes(), metadata or {}, 17, service.wake)
     for index in range(requests):
         stream.take(ModelInferRequest(model_name="m", model_version="3", id=str(index)).SerializeToString())
     return stream
@@ -141,7 +152,7 @@ def test_a_bug_in_the_service_fails_the_one_request(caplog: pytest.LogCaptureFix
     def infer(call: Call) -> None:
         raise ZeroDivisionError
 
-    stream = InferStream(infer, {}, 0, lambda: None)
+    stream = InferStream(infer, pending_bytes(), {}, 0, lambda: None)
     stream.take(ModelInferRequest(id="7").SerializeToString())
     (error,) = sent(stream)
     assert (error.error_message, error.infer_response.id) == ("internal error; the server's log has more", "7")
@@ -155,3 +166,28 @@ def test_a_second_answer_changes_nothing() -> None:
     service.answer(0)
     call.fail("INTERNAL", "late")
     assert [response.error_message for response in sent(stream)] == [""]
+
+
+def test_a_message_too_many_is_refused_in_its_place_and_what_is_sent_makes_room() -> None:
+    service, pending = Service(), pending_bytes(most=30)
+    stream = open_stream(service, requests=2, pending=pending)  # 9 bytes each
+    assert (len(service.calls), pending.now) == (2, 18)
+    stream.take(ModelInferRequest(model_name="m" * 20, id="large").SerializeToString())
+    assert len(service.calls) == 2
+    service.answer(0)
+    service.answer(1)
+    assert pending.now > 30
+    *_, refused = sent(stream)
+    assert "more pass its limit of 30" in refused.error_message
+    assert refused.infer_response.id == "large"
+    assert pending.now == 0
+    stream.take(ModelInferRequest(model_name="m" * 20).SerializeToString())
+    assert len(service.calls) == 3
+
+
+def test_what_a_stream_has_in_hand_goes_with_it() -> None:
+    pending = pending_bytes()
+    stream = open_stream(Service(), requests=2, pending=pending)
+    assert pending.now
+    stream.cancel()
+    assert pending.now == 0

@@ -7,13 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
-import numpy as np
 import pytest
+from callers import CALL_SECONDS, STREAM, OpenLoop, plain
 from grpc_health.v1 import health_pb2
-from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
+from oip import error_of, method, rpc
 from running_envoy import RunningEnvoy, installed
 from running_server import RunningServer, wait_for, write_fake
 
@@ -24,60 +23,9 @@ pytestmark = pytest.mark.skipif(installed() is None, reason="envoy is not instal
 REPLICAS = 3
 MODEL = "echo"
 SLEEP_MS = 20
-#: Requests due per second.
-RATE = 50
 #: Bytes, more than Envoy keeps for another try where nobody says so.
 LARGE = 24_000_000
-CALL_SECONDS = 60.0
 BUSY = b"busy"
-STREAM = f"/{SERVICE}/ModelStreamInfer"
-
-
-class OpenLoop:
-    """Sends requests when they are due, whatever becomes of those before, until the context ends."""
-
-    def __init__(self, address: str) -> None:
-        self.calls: list[tuple[np.ndarray[Any, Any], "grpc.Future[bytes]"]] = []
-        self._channel = grpc.insecure_channel(address)
-        self._infer = method(self._channel, "ModelInfer")
-        self._end = threading.Event()
-        self._sender = threading.Thread(target=self._send)
-
-    def __enter__(self) -> "OpenLoop":
-        self._sender.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._end.set()
-        self._sender.join()
-        for _, call in self.calls:
-            call.cancel()  # no effect on those that have ended
-        self._channel.close()
-
-    def _send(self) -> None:
-        while not self._end.wait(1 / RATE):
-            x = np.full((1, 4), len(self.calls), np.float32)
-            request = infer_request(MODEL, x=x).SerializeToString()
-            self.calls.append((x, self._infer.future(request, timeout=CALL_SECONDS)))
-
-    def wait_for_more(self, count: int = RATE) -> None:
-        """Waits until so many further requests were sent and answered, or failed."""
-        end = len(self.calls) + count
-        wait_for(lambda: len(self.calls) >= end and self.calls[end - 1][1].done(), f"{count} requests", CALL_SECONDS)
-
-    def finish(self) -> list[str]:
-        """Sends no more, waits for what is under way; what went wrong with any request."""
-        self._end.set()
-        self._sender.join()
-        return [problem for x, call in self.calls if (problem := problem_of(x, call))]
-
-
-def problem_of(x: np.ndarray[Any, Any], call: "grpc.Future[bytes]") -> str:
-    try:
-        response = pb.ModelInferResponse.FromString(call.result())
-    except grpc.RpcError as error:
-        return str(error)
-    return "" if np.array_equal(outputs_of(response)["x"], x) else "another's answer"
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +61,7 @@ def test_no_request_is_lost_when_a_replica_dies_and_another_drains(
     envoy: RunningEnvoy, replicas: dict[str, RunningServer]
 ) -> None:
     killed, drained, left = replicas
-    with OpenLoop(envoy.grpc) as load:
+    with plain(envoy.grpc, MODEL) as send, OpenLoop(send) as load:
         wait_for(lambda: all(envoy.answered().values()), "an answer of every replica")
 
         wait_for(lambda: in_hand(replicas[killed]), "requests in hand at the replica")

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from installed_backends import installed
-from oip import error_of, infer_request, outputs_of, rpc
+from oip import error_of, infer_request, method, outputs_of, rpc
 from running_server import RunningServer
 
 from quadriga_proto import inference_pb2 as pb
@@ -32,6 +32,12 @@ data_type = "TYPE_FP32"
 dims = [1]
 optional = true
 """
+#: Sixteen requests that come together share a batch.
+JOINED = """\
+max_batch_size = 16
+[dynamic_batching]
+max_queue_delay_microseconds = 1000000
+"""
 NOT_OPTIONAL = """\
 [[input]]
 name = "x"
@@ -50,6 +56,7 @@ def typed_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run([sys.executable, str(WRITER), backend, str(repository)], check=True, capture_output=True)
     if (repository / "onnx_scale").exists():
         (repository / "onnx_scale" / "model.toml").write_text(SCALE)
+        (repository / "onnx_text" / "model.toml").write_text(JOINED)
         shutil.copytree(repository / "onnx_fp16", repository / "refused")
         (repository / "refused" / "model.toml").write_text(NOT_OPTIONAL)
     return repository
@@ -93,6 +100,23 @@ def test_text_through_a_saved_model(channel: grpc.Channel) -> None:
     request.outputs.add(name="upper")
     response = rpc(channel, "ModelInfer", request)
     assert {name: array.tolist() for name, array in outputs_of(response).items()} == {"upper": [[b"TYPED", b"\xff"]]}
+
+
+@installed("onnx")
+def test_text_that_is_no_utf_8_fails_its_own_request_alone(channel: grpc.Channel) -> None:
+    texts = [np.array([[f"row {number}".encode(), b"\xff" if number == 5 else b""]]) for number in range(16)]
+    infer = method(channel, "ModelInfer")
+    calls = [
+        infer.future(infer_request("onnx_text", text=text.astype(object)).SerializeToString(), timeout=30)
+        for text in texts
+    ]
+    for number, (text, call) in enumerate(zip(texts, calls, strict=True)):
+        if number == 5:
+            error = call.exception()
+            assert isinstance(error, grpc.Call)
+            assert (error.code(), "UTF-8" in str(error.details())) == (grpc.StatusCode.INTERNAL, True)
+        else:
+            assert outputs_of(pb.ModelInferResponse.FromString(call.result()))["same"].tolist() == text.tolist()
 
 
 @installed("onnx")

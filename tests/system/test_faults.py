@@ -2,8 +2,6 @@
 
 import os
 import signal
-import threading
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,55 +10,12 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 import pytest
-from oip import error_of, infer_request, method, outputs_of, rpc
+from oip import error_of, infer_request, method, rpc
 from running_server import SLAB, RunningServer, open_files, wait_for, write_fake
+from steady_load import CALL_SECONDS, Load
 
 from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.conventions import PUSHBACK_TRAILER
-
-CALL_SECONDS = 30.0
-
-
-class Load:
-    """Callers of one model, each with one call under way, until stopped; counts outcomes and checks every answer."""
-
-    def __init__(self, address: str, model: str, callers: int = 4) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.wrong = 0
-        self._model = model
-        self._channel = grpc.insecure_channel(address)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(seed,)) for seed in range(callers)]
-        for thread in self._threads:
-            thread.start()
-
-    def __enter__(self) -> "Load":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(CALL_SECONDS + 10)
-        assert not any(thread.is_alive() for thread in self._threads), "a call hangs"
-        self._channel.close()
-
-    def wait_for_answers(self) -> None:
-        """Returns after some more answers, counted from now."""
-        answered = self.outcomes["OK"]
-        wait_for(lambda: self.outcomes["OK"] > answered + 20, f"{self._model} to answer")
-
-    def _call(self, seed: int) -> None:
-        random = np.random.default_rng(seed)
-        while not self._stop.is_set():
-            row = random.random((1, 4), np.float32)
-            try:
-                response = rpc(self._channel, "ModelInfer", infer_request(self._model, x=row), timeout=CALL_SECONDS)
-            except grpc.RpcError as error:
-                assert isinstance(error, grpc.Call)
-                self.outcomes[error.code().name] += 1
-            else:
-                self.outcomes["OK"] += 1
-                self.wrong += not np.array_equal(outputs_of(response)["x"], row)
 
 
 class Held(NamedTuple):
@@ -115,28 +70,6 @@ def test_sigkill_of_a_worker_under_load(start: Callable[..., RunningServer], tmp
     assert server.worker_of("neighbour") == neighbour
     assert server.metric("quadriga_worker_restarts_total", model="neighbour") == 0
     wait_for(lambda: held_by(server) == before, f"the server to hold {before} again")
-
-
-def test_a_batch_that_kills_two_workers_is_refused(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    write_fake(tmp_path, "mortal", {"die_on": 13})
-    server = start("--repository", str(tmp_path))
-    with grpc.insecure_channel(server.grpc) as channel:
-        code, message = error_of(channel, "ModelInfer", infer_request("mortal", x=np.full((1, 4), 13, np.float32)))
-        assert code == "UNAVAILABLE"
-        assert "mortal" in message
-        assert "SIGKILL" in message
-        row = np.zeros((1, 4), np.float32)
-
-        def answers() -> bool:
-            try:
-                return bool(
-                    np.array_equal(outputs_of(rpc(channel, "ModelInfer", infer_request("mortal", x=row)))["x"], row)
-                )
-            except grpc.RpcError:
-                return False
-
-        wait_for(answers, "the model to be back")
-        assert rpc(channel, "ModelReady", pb.ModelReadyRequest(name="mortal")).ready
 
 
 def test_deadlines_and_timeouts_are_kept_while_the_worker_is_busy(

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from attacks import ATTACKS
 from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
-from running_server import RunningServer, wait_for, write_fake
+from running_server import RunningServer, open_files, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
+from quadriga_proto.conventions import PUSHBACK_TRAILER
 
 MOST_BYTES = 100_000
 MOST_METADATA = 12_000
@@ -69,6 +72,31 @@ def test_a_larger_request_ends_its_stream(channel: grpc.Channel) -> None:
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_request_is_measured_unpacked(server: RunningServer, transport: str) -> None:
+    with grpc.insecure_channel(server.grpc, compression=grpc.Compression.Gzip) as channel:
+        assert rpc(channel, "ModelInfer", request_of(MOST_BYTES)).model_name == "any"
+        code, _ = error_of(channel, "ModelInfer", request_of(100 * MOST_BYTES))
+    assert code == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.parametrize("name", ["rapid_reset", "rapid_reset_of_requests", "continuation_flood", "metadata_flood"])
+def test_floods_leave_the_server_as_it_was(server: RunningServer, channel: grpc.Channel, name: str) -> None:
+    before = len(open_files(server.process.pid))
+    with contextlib.ExitStack() as held:
+        ATTACKS[name](server, held, 0.2)
+    wait_for(lambda: len(open_files(server.process.pid)) <= before + 2, "the descriptors to be given back")
+    wait_for(lambda: answers(channel), "an answer")
+    assert "this is a bug" not in server.log
+
+
+def answers(channel: grpc.Channel) -> bool:
+    """Whether a call is answered; floods may have cost others theirs."""
+    try:
+        return bool(rpc(channel, "ServerLive", pb.ServerLiveRequest()).live)
+    except grpc.RpcError:
+        return False
+
+
 def test_more_metadata_is_refused(channel: grpc.Channel) -> None:
     much = (("key", "v" * (MOST_METADATA - 1_000)),)
     assert rpc(channel, "ServerLive", pb.ServerLiveRequest(), metadata=much).live
@@ -90,6 +118,24 @@ def test_further_calls_on_a_connection_wait_for_their_turn(server: RunningServer
     assert all(call.code() is grpc.StatusCode.OK for call in calls)
     assert server.metric("quadriga_batch_size_count", model="slow") >= 3
     assert most <= 2
+
+
+def test_requests_beyond_the_bytes_in_hand_are_refused_until_some_are_answered(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    write_fake(tmp_path, "slow", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "sleep_ms": 1_000})
+    server = start("--repository", str(tmp_path), "--max-pending-bytes", "100000")
+    large = infer_request("slow", x=np.zeros((1, 20_000), np.float32)).SerializeToString()
+    with grpc.insecure_channel(server.grpc) as channel:
+        calls = [method(channel, "ModelInfer").future(large, timeout=30) for _ in range(4)]
+        codes = Counter(call.code().name for call in calls)
+        assert codes == {"OK": 1, "UNAVAILABLE": 3}
+        refused = next(call for call in calls if call.code() is grpc.StatusCode.UNAVAILABLE)
+        assert "more pass its limit of 100000" in (refused.details() or "")
+        assert dict(refused.trailing_metadata() or ())[PUSHBACK_TRAILER]
+        assert rpc(channel, "ModelInfer", large).model_name == "slow"
+    assert server.metric("quadriga_requests_total", code="UNAVAILABLE", reason="overloaded") == 3
+    assert server.stop() == 0
 
 
 def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(

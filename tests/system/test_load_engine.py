@@ -20,9 +20,9 @@ from quadriga_client import TlsOptions
 from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, OpenLoop, Poisson, Trace, schedule
 from quadriga_client.load.ceiling import measure_ceiling
 from quadriga_client.load.engine import child
-from quadriga_client.load.engine.echo import EchoServer, Stall
+from quadriga_client.load.engine.echo import EchoServer
 from quadriga_client.load.engine.fleet import Fleet
-from quadriga_client.load.engine.messages import RECORD
+from quadriga_client.load.engine.messages import RECORD, Stall
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.samples import Samples, Times
 from quadriga_client.load.statistics.histogram import distribution

@@ -48,6 +48,7 @@ PROMISED = {
     "quadriga_batches_in_flight": Promise("gauge", MODEL),
     "quadriga_workers_up": Promise("gauge", MODEL),
     "quadriga_worker_restarts": Promise("counter", MODEL),
+    "quadriga_worker_deaths": Promise("counter", MODEL | {"reason"}),
     "quadriga_worker_resident_memory_bytes": Promise("gauge", MODEL | {"worker"}),
     "quadriga_worker_cpu_seconds": Promise("counter", MODEL | {"worker"}),
     "quadriga_server_resident_memory_bytes": Promise("gauge", frozenset()),
@@ -150,6 +151,7 @@ def test_states_and_processes_are_told(families: Families) -> None:
         "quadriga_workers_up": 1,
         "quadriga_worker_restarts_total": 0,
     }
+    assert values(families, "quadriga_worker_deaths_total", **OF_MODEL) == [0, 0, 0]  # by reason, from the start
     assert {name: values(families, name, **OF_MODEL) for name in exact} == {name: [n] for name, n in exact.items()}
     positive = (
         "quadriga_model_load_seconds",

@@ -199,7 +199,7 @@ def test_a_batch_that_kills_its_workers_keeps_no_answer_for_ever(server: Running
         assert callers.ended == []
         kill_workers()
         callers.wait_for_ends(2)
-    assert callers.codes == {"slow": "UNAVAILABLE", "fast": "OK"}
+    assert callers.codes == {"slow": "INTERNAL", "fast": "OK"}
 
 
 def test_a_batch_of_a_preferred_size_does_not_wait_for_its_delay(server: RunningServer) -> None:

@@ -81,7 +81,7 @@ class Wire:
     def __init__(self, url: str, timeout: float) -> None:
         """Prepares a connection to `url`, HOST:PORT; `connect` opens it."""
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(url, channel_options(MAX_MESSAGE_BYTES, None))
+        self._channel = grpc.insecure_channel(url, channel_options(url, MAX_MESSAGE_BYTES, None))
 
     def connect(self) -> None:
         """Waits for a connection.

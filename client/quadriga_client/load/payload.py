@@ -193,7 +193,7 @@ def probe(target: LoadTarget) -> Answer:
         InputError: The URL or a file of TLS cannot be used.
         ResponseError: The answer contradicts the protocol.
     """
-    options = channel_options(MAX_MESSAGE_BYTES, target.tls)
+    options = channel_options(target.url, MAX_MESSAGE_BYTES, target.tls)
     url = check_url(target.url)
     with (
         grpc.insecure_channel(url, options)

@@ -6,11 +6,13 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard, units
 
 from quadriga_dashboards.frame import chosen, events, put_together
-from quadriga_dashboards.panels import BYTE_SECONDS, CORES, QUARTER, THIRD, Query, bars, rows, series
+from quadriga_dashboards.panels import BYTE_SECONDS, CORES, FULL, PHASES, QUARTER, THIRD, Query, bars, rows, series
 
 #: What may follow a network's name, after "_", in the name of one of its models: the network has no label.
 SUFFIXES: Final = "keras|onnx|pytorch|savedmodel|tensorflow|torch|torchscript"
 SELECTED: Final = 'model=~"$model",backend=~"$backend",version=~"$version"'
+#: A backend -> its color in all panels; models and versions of it are in shades.
+HUES: Final = {"keras": "red", "onnx": "blue", "tensorflow": "orange", "torchscript": "green"}
 WHO: Final = "{{backend}}: {{model}}/{{version}} on {{device}}"
 Panel = Builder[dashboard.Panel]
 KEYS: Final = ("backend", "model", "version", "device")
@@ -55,7 +57,7 @@ def recorded(name: str) -> str:
 
 
 def _lines(name: str, title: str, unit: str, description: str, width: int = QUARTER, top: float | None = None) -> Panel:
-    return series(title, description, unit, Query(recorded(name), WHO), width=width, top=top)
+    return series(title, description, unit, Query(recorded(name), WHO), width=width, top=top, hues=HUES)
 
 
 def _summary() -> Panel:
@@ -90,15 +92,24 @@ def _latency() -> list[Panel]:
 def _throughput() -> list[Panel]:
     refusals = f'quadriga:requests:rate1m{{{SELECTED},outcome!="answered"}}'
     return [
-        _lines("answers:rate1m", "Requests answered", units.RequestsPerSecond, "Per second."),
-        _lines("rows:rate1m", "Rows answered", units.RowsPerSecond, "A request may have several rows, one image each."),
-        _lines("errors:ratio1m", "Errors", units.PercentUnit, "Requests that failed by the server's fault, of all."),
+        _lines("answers:rate1m", "Requests answered", units.RequestsPerSecond, "Per second.", THIRD),
+        _lines(
+            "rows:rate1m",
+            "Rows answered",
+            units.RowsPerSecond,
+            "A request may have several rows, one image each.",
+            THIRD,
+        ),
+        _lines(
+            "errors:ratio1m", "Errors", units.PercentUnit, "Requests that failed by the server's fault, of all.", THIRD
+        ),
         series(
             "Failed and refused, by reason",
             "Also by the callers' fault. A reason shows from its second request on.",
             units.RequestsPerSecond,
             Query(refusals, f"{WHO}, {{{{reason}}}}"),
-            width=QUARTER,
+            width=FULL,
+            hues=HUES,
         ),
     ]
 
@@ -152,6 +163,7 @@ def _phases() -> list[Panel]:
             Query(f'label_join({latest}, "served", " ", "backend", "model", "version", "device")', "{{phase}}"),
             row="served",
             part="phase",
+            hues=PHASES,
         ),
         *(
             series(
@@ -160,6 +172,7 @@ def _phases() -> list[Panel]:
                 units.Seconds,
                 Query(f'quadriga:{name}{{{SELECTED},phase="{phase}"}}', WHO),
                 width=QUARTER,
+                hues=HUES,
             )
             for phase, text in texts.items()
         ),

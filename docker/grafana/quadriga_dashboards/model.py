@@ -6,9 +6,10 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard, units
 
 from quadriga_dashboards.frame import chosen, events, put_together
-from quadriga_dashboards.panels import CORES, HALF, QUARTER, THIRD, Query, number, series, spread
+from quadriga_dashboards.panels import CORES, HALF, PHASES, QUARTER, THIRD, Query, number, series, spread
 
 SELECTED: Final = 'model="$model",backend=~"$backend",version=~"$version"'
+QUANTILES: Final = {"p50": "green", "p95": "orange", "p99": "red", "objective": "purple"}
 WHO: Final = "{{model}}/{{version}}"
 Panel = Builder[dashboard.Panel]
 
@@ -55,8 +56,8 @@ def _now() -> list[Panel]:
         return Query(f"max by (model, version) ({exported(name)})", WHO, unit)
 
     return [
-        number("Servers on which it can answer", "Versions that are ready, over all servers.", summed("model_ready")),
-        number("Workers", "Those that can take batches.", summed("workers_up")),
+        number("Servers ready", "On so many a version can answer.", summed("model_ready"), least=1),
+        number("Workers", "Those that can take batches.", summed("workers_up"), least=1),
         number(
             "Restarts",
             "Workers started to replace dead ones, since the version was loaded.",
@@ -85,6 +86,7 @@ def _latency() -> list[Panel]:
             *quantiles,
             objective,
             dashed="objective of p99",
+            hues=QUANTILES,
         ),
         series(
             "Mean time by phase",
@@ -92,6 +94,7 @@ def _latency() -> list[Panel]:
             units.Seconds,
             Query(recorded("phase_duration_seconds:mean1m"), f"{{{{phase}}}} of {WHO}"),
             stacked=True,
+            hues=PHASES,
         ),
         spread(
             "Durations",
@@ -104,9 +107,7 @@ def _latency() -> list[Panel]:
 
 
 def _requests() -> list[Panel]:
-    refusals = (
-        f'sum by (model, version, outcome, code, reason) (quadriga:requests:rate1m{{{SELECTED},outcome!="answered"}})'
-    )
+    refusals = f'sum by (version, reason) (quadriga:requests:rate1m{{{SELECTED},outcome!="answered"}})'
     return [
         series(
             "Requests answered",
@@ -127,39 +128,45 @@ def _requests() -> list[Panel]:
             "Failed and refused, by reason",
             "Also by the callers' fault. A reason shows from its second request on.",
             units.RequestsPerSecond,
-            Query(refusals, f"{WHO}: {{{{outcome}}}}, {{{{code}}}}, {{{{reason}}}}"),
+            Query(refusals, "{{reason}}, version {{version}}"),
             width=QUARTER,
         ),
     ]
 
 
 def _batches() -> list[Panel]:
-    def per_server(name: str, legend: str) -> Query:
-        return Query(exported(name), f"{legend}{WHO}, {{{{instance}}}}")
+    def per_server(name: str) -> Query:
+        return Query(exported(name), f"{WHO}, {{{{instance}}}}")
 
     return [
         series(
-            "Queue",
-            "Requests that wait for a worker, and how many may.",
+            "Waiting requests",
+            "Those that wait for a worker.",
             units.NoUnit,
-            per_server("queue_depth", "waiting: "),
-            per_server("queue_limit", "limit: "),
-            width=QUARTER,
+            per_server("queue_depth"),
+            whole=True,
+        ),
+        series(
+            "Queue",
+            "Waiting requests, of those that may wait (`max_queue_size`).",
+            units.PercentUnit,
+            Query(recorded("queue_filled:ratio"), WHO),
+            top=1,
         ),
         series(
             "Batches in flight",
             "Those that workers hold.",
             units.NoUnit,
-            per_server("batches_in_flight", ""),
-            width=QUARTER,
+            per_server("batches_in_flight"),
+            whole=True,
         ),
-        series("Rows per batch", "Mean.", units.NoUnit, Query(recorded("batch_size:mean1m"), WHO), width=QUARTER),
+        series("Rows per batch", "Mean.", units.NoUnit, Query(recorded("batch_size:mean1m"), WHO), width=HALF),
         spread(
             "Batches by rows",
             "How many batches had how many rows.",
             units.NoUnit,
             Query(f"sum by (le) (increase({exported('batch_size_bucket')}[$__rate_interval]))", "{{le}}"),
-            width=QUARTER,
+            width=HALF,
         ),
     ]
 
@@ -188,6 +195,10 @@ def _workers() -> list[Panel]:
             "CPU time per row", "Of its workers.", units.Seconds, Query(recorded("cpu_seconds_per_row:mean1m"), WHO)
         ),
         series(
-            "Restarts", "Since the version was loaded.", units.NoUnit, Query(exported("worker_restarts_total"), WHO)
+            "Lost workers",
+            "Since the version was loaded: they died, hung, or talked nonsense. Each is replaced.",
+            units.NoUnit,
+            Query(exported("worker_deaths_total"), f"{WHO}: {{{{reason}}}}"),
+            whole=True,
         ),
     ]

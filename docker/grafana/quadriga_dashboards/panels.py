@@ -18,6 +18,10 @@ THIRD: Final = 8
 QUARTER: Final = 6
 FULL: Final = 24
 _HEIGHT: Final = 8
+#: Grafana gives a legend a third of its panel: so that four lines and the heading find place there.
+_SERIES_HEIGHT: Final = 10
+#: A phase of a request -> its color.
+PHASES: Final = {"queue": "orange", "assembly": "purple", "compute": "blue", "response": "green"}
 #: Units that Grafana does not have: it puts k, M, G before what follows "si:".
 BYTE_SECONDS: Final = "si:B·s"
 CORES: Final = "suffix:cores"
@@ -47,6 +51,8 @@ def series(
     stacked: bool = False,
     top: float | None = None,
     dashed: str = "",
+    whole: bool = False,
+    hues: Mapping[str, str] | None = None,
 ) -> timeseries.Panel:
     """Lines over time, from 0 up.
 
@@ -59,7 +65,10 @@ def series(
         stacked: Areas on top of each other.
         top: Where the axis ends at least; given for ratios.
         dashed: The legend of a line that is a bound.
+        whole: Whether values are counts, whose highest says more than their mean.
+        hues: How a legend begins -> the color of all such lines, in shades.
     """
+    latest = [] if width < THIRD else ["max"] if whole else ["mean"]  # beside it, legends need the width
     panel = (
         timeseries.Panel()
         .title(title)
@@ -68,20 +77,22 @@ def series(
         .unit(unit)
         .min(0)
         .span(width)
-        .height(_HEIGHT)
+        .height(_SERIES_HEIGHT)
         .line_width(1)
         .fill_opacity(30 if stacked else 0)
         .show_points(options.VisibilityMode.AUTO)
-        .color_scheme(_colors())
+        .color_scheme(dashboards.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .legend(
             common.VizLegendOptions()
             .display_mode(options.LegendDisplayMode.TABLE)
             .placement(options.LegendPlacement.BOTTOM)
             .show_legend(True)
-            .calcs(["mean", "lastNotNull"])
+            .calcs([*latest, "lastNotNull"])
         )
         .tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))
     )
+    for start, color in (hues or {}).items():
+        panel.override_by_regexp(rf"/^{start}\b/", [_color("shades", color)])
     if stacked:
         panel.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL).group("A"))
     if top is not None:
@@ -95,7 +106,13 @@ def series(
 
 
 def number(
-    title: str, description: str, query: Query, *, bad: Mapping[float, str] | None = None, names: bool = False
+    title: str,
+    description: str,
+    query: Query,
+    *,
+    bad: Mapping[float, str] | None = None,
+    least: float | None = None,
+    names: bool = False,
 ) -> stat.Panel:
     """The latest values, large; six stand in a row.
 
@@ -104,9 +121,12 @@ def number(
         description: What is measured.
         query: Of one or more numbers; its unit is the panel's.
         bad: Colors from a value on; green below the first.
+        least: Below it the color is red.
         names: Whether the legend is shown, not the value.
     """
-    steps = [dashboard.Threshold(value=None, color="green")]
+    steps = [dashboard.Threshold(value=None, color="green" if least is None else "red")]
+    if least is not None:
+        steps.append(dashboard.Threshold(value=least, color="green"))
     steps += [dashboard.Threshold(value=value, color=color) for value, color in (bad or {}).items()]
     return (
         stat.Panel()
@@ -132,7 +152,7 @@ def spread(title: str, description: str, unit: str, query: Query, *, width: int 
         .description(description)
         .datasource(SOURCE)
         .span(width)
-        .height(_HEIGHT)
+        .height(_SERIES_HEIGHT)
         .calculate(False)
         .y_axis(heatmap.YAxisConfig().unit(unit))
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
@@ -179,10 +199,12 @@ def rows(
     return panel
 
 
-def bars(title: str, description: str, unit: str, query: Query, row: str, part: str) -> barchart.Panel:
+def bars(
+    title: str, description: str, unit: str, query: Query, row: str, part: str, hues: Mapping[str, str]
+) -> barchart.Panel:
     """The latest values as one stacked bar per value of the label `row`, made of the values of the label `part`."""
     pivot = {"columnField": part, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
-    return (
+    panel = (
         barchart.Panel()
         .title(title)
         .description(description)
@@ -195,7 +217,6 @@ def bars(title: str, description: str, unit: str, query: Query, row: str, part: 
         .orientation(options.VizOrientation.HORIZONTAL)
         .stacking(options.StackingMode.NORMAL)
         .show_value(options.VisibilityMode.AUTO)
-        .color_scheme(_colors())
         .legend(
             common.VizLegendOptions()
             .display_mode(options.LegendDisplayMode.LIST)
@@ -206,11 +227,13 @@ def bars(title: str, description: str, unit: str, query: Query, row: str, part: 
         .with_transformation(dashboard.DataTransformerConfig(id_val="groupingToMatrix", options=pivot))
         .with_target(_target(query, 0).instant().format(PromQueryFormat.TABLE))
     )
+    for name, color in hues.items():
+        panel.override_by_name(name, [_color("fixed", color)])
+    return panel
 
 
-def _colors() -> dashboards.FieldColor:
-    """By name, so that a backend has one color in all panels."""
-    return dashboards.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+def _color(mode: str, color: str) -> dashboard.DynamicConfigValue:
+    return dashboard.DynamicConfigValue(id_val="color", value={"mode": mode, "fixedColor": color})
 
 
 def _target(query: Query, place: int) -> prometheus.Dataquery:

@@ -44,12 +44,12 @@ def _now() -> list[Panel]:
     ready = exported("model_ready")
     firing = 'ALERTS{alertname=~"Quadriga.+",alertstate="firing"}'
     return [
-        number("Servers that answer Prometheus", "1: yes.", Query(f'up{{job="quadriga",{SELECTED}}}', WHO)),
-        number("Versions ready", "Of all models.", Query(f"sum({ready})", "ready")),
+        number("Servers scraped", "1: it answers Prometheus.", Query(f'up{{job="quadriga",{SELECTED}}}', WHO), least=1),
+        number("Versions ready", "Of all models.", Query(f"sum({ready})", "ready"), least=1),
         number(
             "Versions not ready", "Loading, or failed.", Query(f"sum({ready} == bool 0)", "not ready"), bad={1: "red"}
         ),
-        number("Workers", "Those that can take batches.", Query(f"sum({exported('workers_up')})", "workers")),
+        number("Workers", "Those that can take batches.", Query(f"sum({exported('workers_up')})", "workers"), least=1),
         number(
             "Alerts firing", "Of docker/prometheus.", Query(f"count({firing}) or vector(0)", "firing"), bad={1: "red"}
         ),
@@ -100,6 +100,7 @@ def _requests() -> list[Panel]:
             units.NoUnit,
             Query(f"{BY_MODEL} ({exported('queue_depth')})", MODEL),
             stacked=True,
+            whole=True,
         ),
     ]
 
@@ -132,19 +133,20 @@ def _processes() -> list[Panel]:
 def _workers() -> list[Panel]:
     cpu = f"rate({exported('worker_cpu_seconds_total')}[$__rate_interval])"
     return [
-        series("CPU", "Cores.", CORES, Query(f"{BY_MODEL} ({cpu})", MODEL), stacked=True),
+        series("CPU by model", "Cores.", CORES, Query(f"{BY_MODEL} ({cpu})", MODEL), stacked=True),
         series(
-            "Memory",
+            "Memory by model",
             "Resident.",
             units.BytesIEC,
             Query(f"{BY_MODEL} ({exported('worker_resident_memory_bytes')})", MODEL),
             stacked=True,
         ),
         series(
-            "Restarts",
+            "Restarts by model",
             "Workers started to replace dead ones.",
             units.NoUnit,
             Query(f"{BY_MODEL} ({exported('worker_restarts_total')})", MODEL),
+            whole=True,
         ),
     ]
 
@@ -180,10 +182,10 @@ def _gpus() -> list[Panel]:
             Query(memory, worker),
             stacked=True,
         ),
-        series("Power by GPU", "Drawn now.", units.Watt, Query(exported("gpu_power_watts"), gpu)),
+        series("Power by GPU", "Drawn at the moment.", units.Watt, Query(exported("gpu_power_watts"), gpu)),
         series(
-            "Energy by GPU",
-            "The mean power by the GPU's own count of joules, which misses no peak between two scrapes.",
+            "Mean power by GPU",
+            "By the GPU's own count of energy, in joules, which misses no peak between two scrapes.",
             units.Watt,
             Query(f"rate({energy}[$__rate_interval])", gpu),
         ),

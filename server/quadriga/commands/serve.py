@@ -12,6 +12,7 @@ from quadriga.commands.console import output_console
 from quadriga.commands.table import ModelRow, model_table
 from quadriga.config import (
     GROUPS,
+    ConfineWorkers,
     LogFormat,
     LogLevel,
     ModelControl,
@@ -65,6 +66,19 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
     help="Keep processes with a framework imported, for workers that start in a fraction of the time.",
 )  # fmt: skip
 @click.option(
+    "--confine-workers", type=click.Choice(get_args(ConfineWorkers)), default=_DEFAULTS["confine_workers"],
+    help="Keep workers from files, network and processes that their model does not need: as far as the kernel can, "
+    "or no start without.",
+)  # fmt: skip
+@click.option(
+    "--worker-read", type=_FILE, multiple=True, envvar="QUADRIGA_WORKER_READ",
+    help="With confined workers: a further file or folder that they may read. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--worker-memory-bytes", type=int, default=_DEFAULTS["worker_memory_bytes"],
+    help="Of each worker's own, beside shared memory and mapped files; 0 is any.",
+)  # fmt: skip
+@click.option(
     "--allow-client-shm", is_flag=True, default=_DEFAULTS["allow_client_shm"],
     help="Let clients keep tensors in shared memory. They can then read and write all of /dev/shm that the server can.",
 )  # fmt: skip
@@ -104,6 +118,10 @@ _FILE: Final = click.Path(path_type=Path, readable=False)
     "Without it: health where there is a --token-file, else all.",
 )  # fmt: skip
 @click.option("--max-message-bytes", type=int, default=_DEFAULTS["max_message_bytes"], help="The largest request.")
+@click.option(
+    "--max-pending-bytes", type=int, default=_DEFAULTS["max_pending_bytes"],
+    help="Of requests in hand and of streams' answers, all together; 0 is a quarter of the memory.",
+)  # fmt: skip
 @click.option("--max-metadata-bytes", type=int, default=_DEFAULTS["max_metadata_bytes"], help="Of one request.")
 @click.option("--max-streams", type=int, default=_DEFAULTS["max_streams"], help="Calls at once on one connection.")
 @click.option(

@@ -15,6 +15,7 @@ from quadriga.access import Guard
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.health import Health
+from quadriga.transports.pending_bytes import PendingBytes
 
 log = logging.getLogger("quadriga.transports")
 
@@ -107,12 +108,14 @@ class Services(NamedTuple):
         streams: Handlers of rpcs that are streams both ways, likewise.
         health: Served beside them as grpc.health.v1.
         guard: Who may call what; None: everybody everything.
+        pending: What all calls and streams have in hand.
     """
 
     unary: Mapping[str, Mapping[str, Handler]]
     streams: Mapping[str, Mapping[str, StreamHandler]]
     health: Health
     guard: Guard | None
+    pending: PendingBytes
 
 
 class Transport(Protocol):
@@ -125,8 +128,14 @@ class Transport(Protocol):
             ConfigError: The address cannot be had.
         """
 
+    def drain(self) -> None:
+        """Takes nothing new of the streams, each of which ends when all that was taken of it is answered.
+
+        New calls are the handlers' to refuse; `stop` follows at once.
+        """
+
     async def stop(self, grace_seconds: float) -> None:
-        """Takes no new call from now on, lets those in hand end within the grace, cancels the rest."""
+        """After `drain`: lets the calls in hand end within the grace, their responses arrive, and cancels the rest."""
 
 
 def expiry(remaining: float | None) -> int:

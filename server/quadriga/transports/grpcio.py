@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import grpc
@@ -12,10 +13,13 @@ from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
 from quadriga.transports import Handler, Services, expiry, handle, text_metadata
+from quadriga.transports.delivery import delivered
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.interceptor import GuardInterceptor
+from quadriga.transports.pending_bytes import PendingBytes
 from quadriga.transports.streams import StreamsInHand
 from quadriga.transports.tls import ServerCertificates, TlsFiles
+from quadriga.unary import fail
 from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
@@ -91,7 +95,7 @@ class GrpcioTransport:
         options = (*message_options(config), *connection_options(config))
         self._server = grpc.aio.server(options=options, interceptors=interceptors(services.guard))
         for service, methods in services.unary.items():
-            self._server.add_generic_rpc_handlers((_unary_methods(service, methods, self._calls),))
+            self._server.add_generic_rpc_handlers((_unary_methods(service, methods, self._calls, services.pending),))
         add_streams_and_standard_services(self._server, services, self._streams)
 
     async def start(self) -> int:
@@ -104,35 +108,50 @@ class GrpcioTransport:
         else:
             port = self._server.add_secure_port(address, self._certificates.credentials())
         await self._server.start()
+        self._port = port
         return port
+
+    def drain(self) -> None:
+        """See `Transport.drain`."""
+        self._streams.drain()
 
     async def stop(self, grace_seconds: float) -> None:
         """See `Transport.stop`."""
-        stopping = asyncio.create_task(self._server.stop(grace_seconds))
-        self._streams.drain()
-        ended = asyncio.create_task(self._calls.ended())
-        await asyncio.wait((stopping, ended), return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
+        # grpcio's own stop comes last. It closes each connection with its last call, although the client may not have
+        # all of the response; and it says CANCELLED of a call that comes in that moment, where the service says why.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._calls.ended()
+                await delivered(self._port)
         # Streams that watch the health have no end of their own, and are no reason to wait.
         await self._server.stop(min(grace_seconds, LAST_RESPONSE_SECONDS))
-        await stopping
 
 
-def _unary_methods(service: str, methods: Mapping[str, Handler], calls: CallsInHand) -> grpc.GenericRpcHandler:
+def _unary_methods(
+    service: str, methods: Mapping[str, Handler], calls: CallsInHand, pending: PendingBytes
+) -> grpc.GenericRpcHandler:
     """The methods of a service, without (de)serialisers: messages stay bytes on this side of the seam."""
     table: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls)) for name, handler in methods.items()
+        name: grpc.unary_unary_rpc_method_handler(_coroutine(handler, calls, pending))
+        for name, handler in methods.items()
     }
     return grpc.method_handlers_generic_handler(service, table)
 
 
-def _coroutine(handler: Handler, calls: CallsInHand) -> Callable[[bytes, Any], Awaitable[bytes]]:
+def _coroutine(handler: Handler, calls: CallsInHand, pending: PendingBytes) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def serve(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
-        calls.begin()
-        context.add_done_callback(calls.end)  # type: ignore[arg-type]  # the stub has a class for any callable
+        calls.begin(context)
         call = GrpcioCall(request, context)
-        handle(handler, call)
-        return await call.finished()
+        refusal = pending.refusal(len(request))
+        pending.now += len(request)
+        try:
+            if refusal is None:
+                handle(handler, call)
+            else:
+                fail(call, refusal)
+            return await call.finished()
+        finally:
+            pending.now -= len(request)
 
     return serve
 

@@ -11,19 +11,22 @@ class CallsInHand:
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
+        self._draining = False
 
-    def begin(self) -> None:
-        """Counts a call that arrived."""
-        if self._count == 0:
-            self._none.clear()
+    def begin(self, context: Any) -> None:  # noqa: ANN401 - grpc.aio.ServicerContext, whose stub knows no streams
+        """Counts a call that arrived, until all of its response is sent; no more, once there is a drain."""
+        if self._draining:
+            return
         self._count += 1
+        self._none.clear()
+        context.add_done_callback(self._end)
 
-    def end(self, ctx: Any) -> None:  # noqa: ANN401 - grpc.aio's callback
-        """Counts its end, which is when all of its response is sent; grpc.aio's callback for it."""
+    def _end(self, context: Any) -> None:  # noqa: ANN401 - see `begin`
         self._count -= 1
         if self._count == 0:
             self._none.set()
 
     async def ended(self) -> None:
-        """Waits until none is in hand."""
+        """Waits for the end of those that are in hand; those that come from now on are refused, and do not count."""
+        self._draining = True
         await self._none.wait()

@@ -12,6 +12,7 @@ import asyncio
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -24,6 +25,7 @@ from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
 from quadriga.errors import ShuttingDown
 from quadriga.transports import Call, Handler, Services, expiry, handle, text_metadata
+from quadriga.transports.delivery import delivered
 from quadriga.transports.grpcio import (
     LAST_RESPONSE_SECONDS,
     add_streams_and_standard_services,
@@ -33,14 +35,20 @@ from quadriga.transports.grpcio import (
 )
 from quadriga.transports.in_hand import CallsInHand
 from quadriga.transports.streams import StreamsInHand
+from quadriga.unary import fail
 
-#: Calls that the event loop is handed at a time.
+#: Calls that are received at a time.
 MOST_CALLS: Final = 64
+#: Calls that the event loop begins in one turn. With all that have come, a flood would make turns so long that workers
+#: wait for their next batch.
+TURN_CALLS: Final = 128
 #: One is enough for what two cores' worth of Python can answer; more would take those cores.
 IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
 _MS_PER_SECOND: Final = 1_000
 _DRAIN_LOOK_SECONDS: Final = 0.01
+#: Some two seconds in which callers are refused: from then on what they have under way hides nothing else.
+_MOST_CROWDED_LOOKS: Final = 200
 
 _Metadata = Sequence[tuple[str, str | bytes]]
 _Details = tuple[_Metadata, str, float | None]
@@ -87,6 +95,7 @@ class NativeTransport:
         self._paths = list(methods)
         self._handlers = [guarded(services.guard, path, handler) for path, handler in methods.items()]
         self._most_bytes = config.max_message_bytes
+        self._pending = services.pending
         self._calls_behind = CallsInHand()
         self._streams = StreamsInHand(self._calls_behind)
         # The front counts metadata first; what it adds on the way must not tip the scales here.
@@ -95,7 +104,10 @@ class NativeTransport:
         add_streams_and_standard_services(self._fallback, services, self._streams)
         self._front: NativeGrpcFront | None = None
         self._calls: dict[int, NativeCall] = {}
+        self._events: deque[_Event] = deque()
+        self._woken = False
         self._stopping = False
+        self._refused = 0
         self._closing = asyncio.Lock()
 
     async def start(self) -> int:
@@ -126,15 +138,21 @@ class NativeTransport:
         threading.Thread(target=self._receive, args=receive, name="quadriga-calls", daemon=True).start()
         return front.bound_port
 
-    async def stop(self, grace_seconds: float) -> None:
-        """See `Transport.stop`."""
+    def drain(self) -> None:
+        """See `Transport.drain`; from now on new calls are refused here."""
         self._stopping = True
         self._streams.drain()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """See `Transport.stop`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                while self._under_way():  # noqa: ASYNC110 - the Rust server tells nobody when a response is sent
+                while self._calls:  # noqa: ASYNC110 - nothing on the hot path is there to tell of the last one
                     await asyncio.sleep(_DRAIN_LOOK_SECONDS)
                 await self._calls_behind.ended()
+                await self._sent()
+                if self._front is not None:
+                    await delivered(self._front.bound_port)
         for call in list(self._calls.values()):
             call.fail(ShuttingDown.code, "the server stopped before the request was answered")
         async with self._closing:
@@ -148,13 +166,21 @@ class NativeTransport:
         """Answers a call, unless its caller has gone."""
         if call_id in self._calls and self._front is not None:
             self._front.respond(call_id, response)
-            del self._calls[call_id]
+            self._pending.now -= len(self._calls.pop(call_id).request)
 
     def fail(self, call_id: int, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
         """Ends a call with a status, unless its caller has gone."""
         if call_id in self._calls and self._front is not None:
             self._front.fail(call_id, _CODES[code], message, list(trailers.items()) if trailers else None)
-            del self._calls[call_id]
+            self._pending.now -= len(self._calls.pop(call_id).request)
+
+    async def _sent(self) -> None:
+        """Waits until Rust has sent all responses, as far as the refusals of callers who try on let it see that."""
+        crowded = 0
+        while self._under_way() and crowded < _MOST_CROWDED_LOOKS:
+            refused = self._refused
+            await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+            crowded += self._refused > refused
 
     def _under_way(self) -> int:
         """Calls of the service that have begun and whose responses are not all sent, by the Rust server's own counts.
@@ -172,32 +198,48 @@ class NativeTransport:
     def _receive(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
         """Hands calls to the event loop; in a thread of its own, until the front is closed."""
         while (events := front.recv_batch_details(MOST_CALLS)) is not None:
+            self._events.extend(events)
+            if self._woken:  # and has not looked yet
+                continue
+            self._woken = True
             try:
-                loop.call_soon_threadsafe(self._take, events)
+                loop.call_soon_threadsafe(self._take, loop)
             except RuntimeError:  # the loop was closed without a stop
                 return
 
-    def _take(self, events: Sequence[_Event]) -> None:
-        for kind, call_id, method, request, _, details in events:
+    def _take(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = False
+        for _ in range(min(len(self._events), TURN_CALLS)):
+            kind, call_id, method, request, _, details = self._events.popleft()
             if kind != EVENT_CALL or request is None or details is None:
                 self._cancel(call_id)
-                continue
-            call = self._calls[call_id] = NativeCall(self, call_id, request, details)
-            if self._stopping:
-                call.fail(ShuttingDown.code, str(ShuttingDown()))
-                continue
-            if len(request) > self._most_bytes:
-                call.fail(
-                    "RESOURCE_EXHAUSTED",
-                    f"the request has {len(request)} bytes, more than the {self._most_bytes} that this server takes",
-                )
-                continue
-            handle(self._handlers[method], call)
+            else:
+                self._begin(NativeCall(self, call_id, request, details), call_id, self._handlers[method])
+        if self._events and not self._woken:
+            self._woken = True
+            loop.call_soon(self._take, loop)
+
+    def _begin(self, call: NativeCall, call_id: int, handler: Handler) -> None:
+        size = len(call.request)
+        refusal = self._pending.refusal(size)
+        self._calls[call_id] = call
+        self._pending.now += size
+        if self._stopping:
+            self._refused += 1
+            call.fail(ShuttingDown.code, str(ShuttingDown()))
+        elif size > self._most_bytes:
+            text = f"the request has {size} bytes, more than the {self._most_bytes} that this server takes"
+            call.fail("RESOURCE_EXHAUSTED", text)
+        elif refusal is not None:
+            fail(call, refusal)
+        else:
+            handle(handler, call)
 
     def _cancel(self, call_id: int) -> None:
         """The caller has gone, or its deadline has passed."""
         call = self._calls.pop(call_id, None)
         if call is not None:
+            self._pending.now -= len(call.request)
             call.cancelled = True
 
 

@@ -26,7 +26,7 @@ class StreamsInHand:
         self._draining = False
 
     def drain(self) -> None:
-        """Ends each stream as soon as it has nothing in hand, and new ones at once."""
+        """Ends each stream when all that was taken of it is answered, and new ones at once."""
         self._draining = True
         for conversation in self._open:
             conversation.drain()
@@ -35,8 +35,7 @@ class StreamsInHand:
         """A method of grpc.aio that carries the streams of a handler."""
 
         async def serve(requests: object, context: _Context) -> None:
-            self._calls.begin()
-            context.add_done_callback(self._calls.end)
+            self._calls.begin(context)
             conversation = Conversation(handler, context)
             self._open.add(conversation)
             if self._draining:
@@ -61,7 +60,7 @@ class Conversation:
         self._stream = handler(metadata, expiry(context.time_remaining()), self._news.set)
 
     def drain(self) -> None:
-        """Ends it as soon as it has nothing in hand."""
+        """Takes nothing more of it, and ends it when all that was taken is answered."""
         self._draining = True
         self._news.set()
 
@@ -78,18 +77,23 @@ class Conversation:
         if status is not None:
             await self._context.abort(grpc.StatusCode[status.code], status.message, tuple(status.trailers.items()))
 
-    async def _read(self) -> None:
-        """Reads messages, while the stream has room, up to the client's last."""
+    async def _read(self) -> bool:
+        """Reads messages, while the stream has room; returns whether up to the client's last one.
+
+        In a drain it ends with the next: that is not taken, and the stream's status says that it was not.
+        """
         while True:
             while self._stream.full:
                 self._room.clear()
                 await self._room.wait()
             message = await self._context.read()
             if message is grpc.aio.EOF:
-                return
+                return True
+            if self._draining:
+                return False
             self._stream.take(message)
 
-    async def _send(self, reader: "asyncio.Task[None]") -> Status | None:
+    async def _send(self, reader: "asyncio.Task[bool]") -> Status | None:
         """Sends answers until the stream is over; returns the status it ends with, None is OK."""
         while True:
             self._news.clear()
@@ -100,8 +104,7 @@ class Conversation:
             if self._stream.status is not None:
                 return self._stream.status
             if self._stream.empty:
-                if reader.done():
-                    reader.result()
+                if reader.done() and reader.result():
                     return None
                 if self._draining:
                     return Status(ShuttingDown.code, "the server is shutting down and has ended the stream", {})

@@ -23,7 +23,7 @@ loaded model; it takes batches in order, one at a time, and knows nothing of req
 
 - `messages`, `channel`: what crosses the socket, and how. Both sides.
 - `slab`: shared memory in slots. Both sides.
-- `child`, `worker`, `supervisor`, `template_child`, `templates`: server process.
+- `child`, `boot`, `worker`, `watchdog`, `supervisor`, `template_child`, `templates`: server process.
 - `process`: worker.
 - `template`: a process that has imported a framework and forks workers of it.
 """

@@ -16,8 +16,9 @@ from typing import IO, Final, Generic, Protocol, TypeVar
 
 from quadriga.errors import one_line
 from quadriga.workers.channel import Channel
+from quadriga.workers.environment import environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
-from quadriga.workers.messages import RELAY_MARK, FromWorker
+from quadriga.workers.messages import RELAY_MARK, FromWorker, Load
 
 LAST_OUTPUT_SECONDS: Final = 1.0
 #: The longest line of output that is kept, in bytes; what goes beyond is dropped, up to the line's end.
@@ -237,10 +238,11 @@ class ChildProcess(Generic[Incoming]):
 WorkerProcess = ChildProcess[FromWorker]
 
 
-def spawn_worker(backend: str) -> Child:
+def spawn_worker(load: Load) -> Child:
     """Starts a worker that imports its framework itself, in the environment that the backend has.
 
     Raises:
         OSError: The machine is short of processes or of file descriptors.
     """
-    return SpawnedChild(interpreter_of(backend), "quadriga.workers.process")
+    confined = load.confinement.mode != "off"
+    return SpawnedChild(interpreter_of(load.backend), "quadriga.workers.process", environment_of_workers(confined))

@@ -14,7 +14,7 @@ The end needs no message: a worker that reads the end of the stream finishes its
 reads it knows that the worker is gone.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -40,6 +40,24 @@ class Region(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
+class Confinement(msgspec.Struct, frozen=True):
+    """What a worker may use of the machine while it has a model.
+
+    Attributes:
+        mode: Whether it is confined: "on" as far as the kernel can, "required" wholly or not at all; else "off".
+        readable: The model's files and folders, and others that the settings name.
+        folder: The one that it may write to; empty: none.
+        gpu: Whether it may have a GPU, and so needs devices, and programs of CUDA's.
+        memory_bytes: Of its own, as RLIMIT_DATA counts; 0: any.
+    """
+
+    mode: Literal["off", "on", "required"] = "off"
+    readable: tuple[str, ...] = ()
+    folder: str = ""
+    gpu: bool = False
+    memory_bytes: int = 0
+
+
 class Load(msgspec.Struct, frozen=True, tag=True):
     """Load a model, warm it up and answer.
 
@@ -51,6 +69,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
         warm_ups: Further inputs to be warmed up with.
         warm_up_folder: Of their files.
         yields: Whether what serves is to run first meanwhile; false for a worker that replaces a dead one.
+        confinement: What it may use; taken from it before the model is touched.
     """
 
     backend: str
@@ -60,6 +79,7 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     warm_ups: tuple[WarmUp, ...] = ()
     warm_up_folder: str = ""
     yields: bool = False
+    confinement: Confinement = Confinement()
 
 
 class RunBatch(msgspec.Struct, frozen=True, tag=True):

@@ -16,7 +16,7 @@ from typing import Final
 #: A tenth of the weight of a process of the usual niceness, 0.
 NICENESS: Final = 10
 #: RLIMIT_NICE that lets a process return to niceness 0; see getrlimit(2).
-_NEEDED_LIMIT: Final = 20
+NEEDED_LIMIT: Final = 20
 _CAP_SYS_NICE: Final = 23  # linux/capability.h
 _TASKS: Final = Path("/proc/self/task")
 
@@ -41,7 +41,7 @@ def yielding() -> Iterator[None]:
 def _may_return() -> bool:
     if sys.platform != "linux":
         return False
-    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= _NEEDED_LIMIT:
+    if resource.getrlimit(resource.RLIMIT_NICE)[0] >= NEEDED_LIMIT:
         return True
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next((line.split()[1] for line in lines if line.startswith("CapEff:")), "0")

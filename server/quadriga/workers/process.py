@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,6 +23,7 @@ from quadriga.backends import BACKENDS, import_backend
 from quadriga.backends.base import CPU, Backend, ModelLoadError, first_line
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
+from quadriga.workers.confinement import confine, forbid_new_privileges
 from quadriga.workers.messages import RELAY_MARK, BatchDone, BatchFailed, Load, Loaded, LoadFailed, RunBatch, ToWorker
 from quadriga.workers.priority import yielding
 from quadriga.workers.slab import AttachedSlab
@@ -30,6 +31,10 @@ from quadriga.workers.warm_up import run_warm_ups
 
 MAX_SLOTS: Final = 64
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+#: By which a worker counts as larger than it is when memory runs out, in thousandths of what there is; see proc(5).
+OOM_MARGIN: Final = 250
+_OOM_ADJUSTMENT: Final = Path("/proc/self/oom_score_adj")
+_MOST_OOM_ADJUSTMENT: Final = 1000
 
 log = logging.getLogger("quadriga.workers.process")
 
@@ -62,6 +67,8 @@ def enter(descriptor: int, parent: int) -> socket.socket:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     die_with(parent)
+    be_killed_first()
+    forbid_new_privileges()
     os.set_inheritable(descriptor, False)
     configure_logging()
     return socket.socket(fileno=descriptor)
@@ -90,6 +97,13 @@ def die_with(parent: int) -> None:
         leave(0)
 
 
+def be_killed_first() -> None:
+    """Has the kernel, where memory runs out, rather kill this process, which is replaced, than the server."""
+    with suppress(OSError):  # elsewhere than on Linux
+        usual = int(_OOM_ADJUSTMENT.read_text())
+        _OOM_ADJUSTMENT.write_text(str(min(usual + OOM_MARGIN, _MOST_OOM_ADJUSTMENT)))
+
+
 def leave(status: int) -> NoReturn:
     """Ends the process without running the frameworks' exit handlers, which are slow and at times crash."""
     logging.shutdown()
@@ -110,6 +124,7 @@ def serve(channel: Channel[ToWorker]) -> None:
         raise TypeError(f"expected Load first, got {type(load).__name__}")
     slab = AttachedSlab(descriptors)
     try:
+        confine(load.confinement)
         with yielding() if load.yields else nullcontext():
             backend, loaded = load_model(load)
     except ModelLoadError as error:

@@ -90,12 +90,14 @@ class Segment:
     def grow(self, size: int) -> None:
         """Makes room for `size` bytes; for the segment's writer. Keeps the content."""
         if size > self.size:
-            os.ftruncate(self.descriptor, max(aligned(size), 2 * self.size))
+            # It may be larger already, where there was no memory to map it then; and the other side may have mapped it.
+            now = os.fstat(self.descriptor).st_size
+            os.ftruncate(self.descriptor, max(aligned(size), 2 * self.size, now))
             self._map()
 
     def follow(self, size: int) -> None:
-        """Maps a segment anew that its writer has grown to `size`; for the reader."""
-        if size != self.size:
+        """Maps a segment anew that its writer has grown to `size`, unless so much of it is mapped; for the reader."""
+        if size > self.size:
             self._map()
 
     def pin_with(self, pin: "Pin") -> None:

@@ -7,17 +7,18 @@ once. A worker that dies after it was ready is a crash, and is replaced.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple
 
 import msgspec
 
+from quadriga.workers.boot import BootFailure, UnreadyWorker
 from quadriga.workers.messages import Load, Loaded
 from quadriga.workers.templates import Templates
-from quadriga.workers.worker import Assigned, BootFailure, Events, UnreadyWorker, Worker
+from quadriga.workers.worker import NO_LIMITS, Assigned, Events, Loss, LossReason, TimeLimits, Work, Worker
 
 log = logging.getLogger("quadriga.workers.supervisor")
-Work = TypeVar("Work")
 
 FIRST_BACKOFF_SECONDS: Final = 0.5
 LONGEST_BACKOFF_SECONDS: Final = 30.0
@@ -42,18 +43,23 @@ class Backoff:
         self._next = min(max(2 * delay, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
         return delay
 
+    def forgive(self) -> None:
+        """What happened so far was not the worker's fault: the next crash is a first one."""
+        self._next = 0.0
+
 
 class Lifecycle(NamedTuple, Generic[Work]):
     """What a supervisor reports to the model version.
 
     Attributes:
         ready: A worker can take batches.
-        lost: A worker died; how, and the batches it held, the one that was running first.
+        lost: A worker was lost; how, and the batches it held, the one that was running first. Returns whether that is
+            put down to what it ran: it is replaced at once, and what happened before is forgiven all workers.
         recovery_failed: A worker could not be replaced yet, and why; it is tried again later.
     """
 
     ready: Callable[[Worker[Work]], None]
-    lost: Callable[[Worker[Work], str, list[Assigned[Work]]], None]
+    lost: Callable[[Worker[Work], Loss, list[Assigned[Work]]], bool]
     recovery_failed: Callable[[str], None]
 
 
@@ -61,7 +67,8 @@ class Supervisor(Generic[Work]):
     """The workers of one model version, one per instance.
 
     Attributes:
-        restarts: How many workers were started to replace a dead one.
+        restarts: How many workers were started to replace a lost one.
+        deaths: How many were lost, by reason.
     """
 
     def __init__(
@@ -71,9 +78,11 @@ class Supervisor(Generic[Work]):
         events: Events[Work],
         lifecycle: Lifecycle[Work],
         templates: Templates,
+        limits: TimeLimits = NO_LIMITS,
     ) -> None:
         """Prepares one worker per element of `loads`; `events.lost` is not used, the lifecycle's is."""
         self.restarts = 0
+        self.deaths: Counter[LossReason] = Counter()
         self._names = [f"{name}#{index}" if len(loads) > 1 else name for index in range(len(loads))]
         self._loads = loads
         self._events = events._replace(lost=self._on_lost)
@@ -84,6 +93,7 @@ class Supervisor(Generic[Work]):
         self._recoveries: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._templates = templates
+        self._limits = limits
         self._lease = templates.lease(loads)
 
     @property
@@ -125,7 +135,7 @@ class Supervisor(Generic[Work]):
     async def _boot(self, name: str, load: Load) -> Loaded:
         with self._templates.boot():
             unready: UnreadyWorker[Work] = UnreadyWorker(name, load, await self._templates.fork(load))
-            worker, loaded = await unready.wait_until_ready(self._events)
+            worker, loaded = await unready.wait_until_ready(self._events, self._limits)
         self._workers[name] = worker
         self._ready_since[name] = time.monotonic()
         log.info("%s is ready: pid %d, loaded in %.0f ms", name, worker.pid, loaded.load_ns / 1e6)
@@ -133,21 +143,26 @@ class Supervisor(Generic[Work]):
         self._templates.want(load, loaded.device)
         return loaded
 
-    def _on_lost(self, worker: Worker[Work], how: str, held: list[Assigned[Work]]) -> None:
+    def _on_lost(self, worker: Worker[Work], loss: Loss, held: list[Assigned[Work]]) -> None:
         self._workers.pop(worker.name, None)
-        self._lifecycle.lost(worker, how, held)
+        self.deaths[loss.reason] += 1
+        excused = self._lifecycle.lost(worker, loss, held)
+        if excused:
+            for backoff in self._backoffs.values():
+                backoff.forgive()
         if not self._stopping:
-            recovery = asyncio.create_task(self._recover(worker.name), name=f"recovery of {worker.name}")
+            recovery = asyncio.create_task(self._recover(worker.name, excused), name=f"recovery of {worker.name}")
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
 
-    async def _recover(self, name: str) -> None:
+    async def _recover(self, name: str, excused: bool) -> None:
         load = self._loads[self._names.index(name)]
         lived = time.monotonic() - self._ready_since[name]
+        why = "its worker keeps dying"
         while True:
-            delay = self._backoffs[name].next_delay(lived)
+            delay = 0.0 if excused else self._backoffs[name].next_delay(lived)
             if delay:
-                self._lifecycle.recovery_failed(f"its worker keeps dying; the next start is in {delay:.1f} s")
+                self._lifecycle.recovery_failed(f"{why}; the next start is in {delay:.1f} s")
                 await asyncio.sleep(delay)
             self.restarts += 1
             try:
@@ -158,5 +173,6 @@ class Supervisor(Generic[Work]):
                 # cost a model for good.
                 unexpected = not isinstance(failure, (BootFailure, OSError))
                 log.warning("%s cannot be restarted: %s", name, failure, exc_info=unexpected)
-                self._lifecycle.recovery_failed(f"its worker died and cannot be restarted: {failure}")
-                lived = 0.0
+                why = f"its worker died and cannot be restarted: {failure}"
+                self._lifecycle.recovery_failed(why)
+                lived, excused = 0.0, False

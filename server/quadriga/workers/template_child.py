@@ -12,6 +12,7 @@ import msgspec
 
 from quadriga.workers.channel import ChannelClosed
 from quadriga.workers.child import ChildProcess, ForkedChild, SpawnedChild
+from quadriga.workers.environment import WITHOUT_THREADS, environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import (
     Exited,
@@ -29,8 +30,8 @@ from quadriga.workers.messages import (
 FORK_SECONDS: Final = 5.0
 #: How long a worker waits for a template that imports: a spawned one would begin the same import, later and beside it.
 PREPARE_SECONDS: Final = 10.0
-#: NumPy and SciPy bring an OpenBLAS each, which starts threads when it is imported; workers compute nothing with it.
-_WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1"}
+#: A template that imports for longer hangs: each worker that waited for it would have been ready sooner without.
+IMPORT_SECONDS: Final = 120.0
 
 log = logging.getLogger("quadriga.workers.template_child")
 
@@ -71,10 +72,11 @@ class Template:
         self._on_change = on_change
         self._asked: deque[Asked] = deque()
         self._workers: dict[int, ForkedChild] = {}
-        environment = {**os.environ, **_WITHOUT_THREADS}
+        environment = {**environment_of_workers(load.confinement.mode != "off"), **WITHOUT_THREADS}
         child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment)
         self._process: ChildProcess[FromTemplate] = ChildProcess(f"template of {load.backend}", child, FromTemplate)
         self._process.loop.add_reader(child.end, self._receive)
+        self._import_limit = self._process.loop.call_later(IMPORT_SECONDS, self._give_up)
         # Only what the environment can depend on: which model it is would only mislead whoever reads a traceback.
         source = msgspec.structs.replace(load.source, path="", inputs=(), outputs=(), batches=None)
         try:
@@ -134,6 +136,7 @@ class Template:
             return
         for message in messages:
             if isinstance(message, Prepared):
+                self._import_limit.cancel()
                 self.prepared.set_result(None)
                 log.info("%s is ready: pid %d", self._process.name, self._process.pid)
                 self._on_change(self)
@@ -158,6 +161,11 @@ class Template:
         else:
             asked.answer.set_result(child)
 
+    def _give_up(self) -> None:
+        self.useless = f"it imported its framework for more than {IMPORT_SECONDS:g} s"
+        log.warning("%s is killed: %s; its workers are spawned", self._process.name, self.useless)
+        self._lose()
+
     def _lose(self) -> None:
         """It is gone, or as good as gone; its workers die with it, which their owners notice by themselves."""
         if self.gone:
@@ -177,6 +185,7 @@ class Template:
             return
         self.gone = True
         self.prepared.cancel()
+        self._import_limit.cancel()
         self._process.loop.remove_reader(self._process.channel.socket)
         self._process.channel.close()
         while self._asked:

@@ -1,8 +1,8 @@
 """One worker as the server process sees it: its process, its socket, its slab and the batches it holds. Server process.
 
-A worker that is starting is an `UnreadyWorker`; only `wait_until_ready` makes a `Worker` of it, so that no batch can be
-sent before the model is loaded. Death is noticed by file descriptors, never by polling: the socket ends, or the kernel
-reports the process. All methods run on the event loop's thread.
+One that is starting is an `UnreadyWorker` (`boot`), so that no batch can be sent before the model is loaded. Death is
+noticed by file descriptors, never by polling: the socket ends, or the kernel reports the process. A worker that hangs,
+in whatever way, is one whose oldest batch takes longer than its limit. All methods run on the event loop's thread.
 """
 
 import asyncio
@@ -11,27 +11,48 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from contextlib import suppress
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from quadriga.errors import one_line
-from quadriga.specs import ModelSpec, check_contract, row_bytes
+from quadriga.specs import ModelSpec
 from quadriga.workers.channel import ChannelClosed
-from quadriga.workers.child import ForkedChild, WorkerProcess, spawn_worker
-from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, Load, Loaded, LoadFailed, RunBatch
+from quadriga.workers.child import WorkerProcess
+from quadriga.workers.messages import BatchDone, BatchFailed, FromWorker, RunBatch
 from quadriga.workers.slab import Slab, Slot, SlotState
+from quadriga.workers.watchdog import Watchdog
 
 #: Batches that a worker holds at most: one runs, one waits ready behind it.
 SLOTS: Final = 2
 STOP_SECONDS: Final = 5.0
-#: Of the reason why a model cannot be loaded, which may have an example of what is missing.
-_MOST_LINES: Final = 20
 
 log = logging.getLogger("quadriga.workers.worker")
 Work = TypeVar("Work")
 
 
-class BootFailure(Exception):
-    """A worker could not load its model; the message is the worker's own reason."""
+class TimeLimits(NamedTuple):
+    """How long a worker may take; 0: as long as it wants.
+
+    Attributes:
+        load_seconds: To load and warm up its model.
+        batch_seconds: For a batch, from the moment it is the oldest one that the worker holds.
+    """
+
+    load_seconds: float
+    batch_seconds: float
+
+
+NO_LIMITS: Final = TimeLimits(0.0, 0.0)
+
+#: It ended by itself or by somebody's signal; it was killed since a batch took too long, or since it talked nonsense.
+LossReason = Literal["died", "hung", "broken"]
+
+
+class Loss(NamedTuple):
+    """How a worker was lost; `how` continues a sentence that begins with it."""
+
+    reason: LossReason
+    how: str
 
 
 class Assigned(NamedTuple, Generic[Work]):
@@ -48,94 +69,12 @@ class Events(NamedTuple, Generic[Work]):
     Attributes:
         done: A batch is done. The outputs lie in the slot, which the callee releases through `Worker.release`.
         failed: The backend raised; the reason. The slot is FREE again.
-        lost: The worker died unasked. How it ended, and the batches it held, the one that was running first.
+        lost: The worker was lost unasked. How, and the batches it held, the one that was running first.
     """
 
     done: Callable[["Worker[Work]", Assigned[Work], BatchDone], None]
     failed: Callable[["Worker[Work]", Assigned[Work], str], None]
-    lost: Callable[["Worker[Work]", str, list[Assigned[Work]]], None]
-
-
-class UnreadyWorker(Generic[Work]):
-    """A worker that is loading its model."""
-
-    def __init__(self, name: str, load: Load, forked: ForkedChild | None = None) -> None:
-        """Tells the process what to load; spawns it unless one was forked.
-
-        Raises:
-            OSError: The machine is short of processes, memory or file descriptors; nothing is left behind.
-        """
-        try:
-            self._slab = Slab(load.slots)
-        except OSError:
-            if forked is not None:
-                forked.discard()
-            raise
-        try:
-            child = forked or spawn_worker(load.backend)
-        except OSError:
-            self._slab.close()
-            raise
-        self.process = WorkerProcess(name, child, FromWorker)
-        self._max_rows = max(load.max_batch_size, 1)
-        self._answer: asyncio.Future[Loaded] = self.process.loop.create_future()
-        self.process.loop.add_reader(self.process.channel.socket, self._receive)
-        try:
-            self.process.channel.send(load, self._slab.descriptors)
-        except ChannelClosed:
-            self._fail_soon("it died before it was told what to load")
-        except UnicodeEncodeError:
-            self._answer.set_exception(BootFailure(f"the path {load.source.path!a} is not UTF-8; rename it"))
-
-    async def wait_until_ready(self, events: Events[Work]) -> tuple["Worker[Work]", Loaded]:
-        """The worker once it has loaded and warmed up its model.
-
-        Raises:
-            BootFailure: It cannot load the model, or died while it tried.
-            OSError: There is no memory for the largest batch.
-        """
-        try:
-            loaded = await self._answer
-            _expect_contract(loaded.spec)
-            self._slab.reserve(row_bytes(loaded.spec.inputs) * self._max_rows)
-        except BaseException:
-            await self.stop()
-            raise
-        self.process.loop.remove_reader(self.process.channel.socket)
-        return Worker(self.process, self._slab, loaded.spec, events), loaded
-
-    async def stop(self) -> None:
-        """Kills the process, whatever it is doing, and frees what it held."""
-        self.process.loop.remove_reader(self.process.channel.socket)
-        self.process.channel.close()
-        self._slab.close()
-        await self.process.ended(kill=True)
-
-    def _receive(self) -> None:
-        try:
-            messages = self.process.channel.receive()
-        except ChannelClosed:
-            self.process.loop.remove_reader(self.process.channel.socket)
-            self._fail_soon("it died while it loaded the model")
-            return
-        for message in messages:
-            if self._answer.done():
-                continue
-            if isinstance(message, Loaded):
-                self._answer.set_result(message)
-            elif isinstance(message, LoadFailed):
-                lines = message.reason.splitlines()[:_MOST_LINES]
-                self._answer.set_exception(BootFailure("\n".join(map(one_line, lines))))
-
-    def _fail_soon(self, what: str) -> None:
-        """Fails the boot with how the process ended, which is known a moment after its socket ended."""
-
-        async def fail() -> None:
-            how = await self.process.ended(kill=True)
-            if not self._answer.done():
-                self._answer.set_exception(BootFailure(f"{what}: {how}{self.process.last_words()}"))
-
-        self._failing = asyncio.create_task(fail())
+    lost: Callable[["Worker[Work]", Loss, list[Assigned[Work]]], None]
 
 
 class Worker(Generic[Work]):
@@ -145,20 +84,23 @@ class Worker(Generic[Work]):
         spec: The contract of its model.
     """
 
-    def __init__(self, process: WorkerProcess, slab: Slab, spec: ModelSpec, events: Events[Work]) -> None:
-        """Takes over process and slab; use `UnreadyWorker.wait_until_ready`."""
+    def __init__(
+        self, process: WorkerProcess, slab: Slab, spec: ModelSpec, events: Events[Work], batch_seconds: float = 0.0
+    ) -> None:
+        """Takes over process and slab; use `UnreadyWorker.wait_until_ready`. `batch_seconds`: see `TimeLimits`."""
         self.spec = spec
         self._process = process
         self._slab = slab
         self._events = events
         self._assigned: deque[Assigned[Work]] = deque()
         self._gone = False
+        self._watchdog = Watchdog(batch_seconds, lambda: self._lose("hung"))
         self._loop = process.loop
         self._loop.add_reader(process.channel.socket, self._receive)
         # The socket ends with the process, unless a child of the worker's own holds it open.
         self._death_watch = process.death_watch()
         if self._death_watch is not None:
-            self._loop.add_reader(self._death_watch, self._lose)
+            self._loop.add_reader(self._death_watch, self._lose, "died")
 
     @property
     def name(self) -> str:
@@ -203,11 +145,14 @@ class Worker(Generic[Work]):
             self._slab.release(slot)
             raise
         slot.state = SlotState.RUNNING
-        self._assigned.append(Assigned(slot, work, time.monotonic_ns()))
+        now = time.monotonic_ns()
+        self._assigned.append(Assigned(slot, work, now))
+        if len(self._assigned) == 1:
+            self._watchdog.begin(now)
         try:
             self._process.channel.send(RunBatch(slot.index, slot.inputs.size, regions))
         except ChannelClosed:
-            self._lose()
+            self._lose("died")
 
     def release(self, slot: Slot) -> None:
         """Frees the slot of a batch that was done, once its outputs are copied."""
@@ -226,7 +171,8 @@ class Worker(Generic[Work]):
         A worker that still holds batches is killed at once; they get no answer, `abandon` hands them out.
         """
         if not self._gone:
-            self._disconnect()
+            self._stop_listening()
+            self._hang_up()
         if not self._assigned:
             try:
                 async with asyncio.timeout(STOP_SECONDS):
@@ -239,16 +185,23 @@ class Worker(Generic[Work]):
         try:
             messages = self._process.channel.receive()
         except ChannelClosed:
-            self._lose()
+            self._lose("died")
             return
+        self._take(messages)
+
+    def _take(self, messages: Sequence[FromWorker]) -> None:
+        """Also while it is being lost: what it said before its end counts."""
         for message in messages:
-            if self._gone:  # an owner's reaction to the message before may have found it dead
-                return
             if not isinstance(message, (BatchDone, BatchFailed)) or not self._can_be_true(message):
                 log.error("%s sent %s, which cannot be, and is replaced", self.name, one_line(str(message)))
-                self._lose()
+                self._lose("broken")
                 return
-            self._finish(self._assigned.popleft(), message)
+            assigned = self._assigned.popleft()
+            if self._assigned:
+                self._watchdog.begin(time.monotonic_ns())
+            else:
+                self._watchdog.rest()
+            self._finish(assigned, message)
 
     def _finish(self, assigned: Assigned[Work], message: BatchDone | BatchFailed) -> None:
         reason = message.reason if isinstance(message, BatchFailed) else ""
@@ -280,37 +233,44 @@ class Worker(Generic[Work]):
             ]
         )
 
-    def _lose(self) -> None:
+    def _lose(self, reason: LossReason) -> None:
         """The process is gone, or as good as gone: makes sure of it and hands back what it held."""
         if self._gone:
             return
-        self._disconnect()
+        self._stop_listening()
 
         async def report() -> None:
             how = "died"
             try:
+                if reason != "broken":
+                    self._hear_out()
+                self._hang_up()
                 how = await self._process.ended(kill=True)
             finally:
                 # Whatever went wrong above: the batches that it held have callers who wait. Until now they were in hand
                 # here, and a drain has waited for them.
-                log.warning("%s died: %s%s", self.name, how, self._process.last_words())
-                self._events.lost(self, how, self.abandon())
+                if reason == "hung":
+                    how = f"ran a batch for more than {self._watchdog.seconds:g} s and was killed"
+                log.warning("%s %s: %s%s", self.name, reason, how, self._process.last_words())
+                self._events.lost(self, Loss(reason, how), self.abandon())
 
         self._reporting = asyncio.create_task(report())
 
-    def _disconnect(self) -> None:
+    def _hear_out(self) -> None:
+        """Takes the answers that lie unread: its end may be noticed first, and tells which batch it was running."""
+        with suppress(ChannelClosed):
+            while messages := self._process.channel.receive():
+                self._take(messages)
+
+    def _stop_listening(self) -> None:
         self._gone = True
+        self._watchdog.close()
         self._loop.remove_reader(self._process.channel.socket)
-        self._process.channel.close()
         if self._death_watch is not None:
             self._loop.remove_reader(self._death_watch)
             os.close(self._death_watch)
             self._death_watch = None
+
+    def _hang_up(self) -> None:
+        self._process.channel.close()
         self._slab.close()
-
-
-def _expect_contract(spec: ModelSpec) -> None:
-    try:
-        check_contract(spec)
-    except ValueError as error:
-        raise BootFailure(one_line(f"the model's contract cannot be served: {error}")) from None

@@ -41,29 +41,61 @@ def test_it_raises_on_the_value_that_it_is_made_to_fail_on(tmp_path: Path) -> No
         backend.infer([np.array([[6, 7]], np.float32)])
 
 
-@pytest.mark.parametrize("key", ["die_on", "hang_on"])
-def test_it_kills_or_blocks_its_process_on_request(tmp_path: Path, key: str) -> None:
-    source = write(tmp_path, **{key: 3})
+def started(source: ModelSource) -> subprocess.Popen[str]:
+    """A process that loads a model, runs it on 1 and on 3, and says how far it came."""
     code = (
-        "import numpy, sys\n"
+        "import numpy, resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         "from quadriga.backends.base import ModelSource\n"
         "from quadriga.backends.fake import FakeBackend\n"
         "backend = FakeBackend()\n"
+        "print('loading', flush=True)\n"
         "backend.load(ModelSource(path=sys.argv[1]))\n"
         "backend.infer([numpy.array([[1.0]])])\n"
         "print('ran', flush=True)\n"
         "backend.infer([numpy.array([[3.0]])])\n"
         "print('survived', flush=True)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code, source.path], stdout=subprocess.PIPE, text=True) as process:
+    return subprocess.Popen([sys.executable, "-c", code, source.path], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [("die_on", -signal.SIGKILL), ("segfault_on", -signal.SIGSEGV), ("exit_on", 3)]
+)
+def test_it_ends_its_process_on_request(tmp_path: Path, key: str, status: int) -> None:
+    with started(write(tmp_path, **{key: 3})) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ran\n"
-        if key == "hang_on":
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.3)
-            process.kill()
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(30) == status
+        assert process.stdout.read() == "loading\nran\n"
+
+
+@pytest.mark.parametrize(("key", "status"), [("die_on_load", -signal.SIGKILL), ("exit_on_load", 3)])
+def test_it_ends_its_process_while_it_loads(tmp_path: Path, key: str, status: int) -> None:
+    with started(write(tmp_path, **{key: True})) as process:
+        assert process.stdout is not None
+        assert process.wait(30) == status
+        assert process.stdout.read() == "loading\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "before"), [({"hang_on": 3}, ["loading\n", "ran\n"]), ({"hang_on_load": True}, ["loading\n"])]
+)
+def test_it_hangs_on_request(tmp_path: Path, content: dict[str, Any], before: list[str]) -> None:
+    with started(write(tmp_path, **content)) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in before] == before
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.kill()
         assert process.stdout.read() == ""
+
+
+def test_it_takes_memory_up_to_its_limit_and_gives_it_back(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    backend.load(write(tmp_path, grow_on=3, grow_bytes=40_000_000))
+    with pytest.raises(MemoryError, match="50331648 bytes were taken"):
+        backend.infer([np.array([[3]], np.float32)])
+    assert backend.infer([np.array([[2]], np.float32)])[0].tolist() == [[2]]
 
 
 def test_it_fails_to_load_with_the_text_that_it_is_given(tmp_path: Path) -> None:
@@ -81,6 +113,7 @@ def test_it_fails_to_load_with_the_text_that_it_is_given(tmp_path: Path) -> None
         ({"inputs": [{"name": "x", "datatype": "FLOAT", "shape": [1]}]}, "'FLOAT'"),
         ({"inputs": [{"name": "x", "datatype": "FP32"}]}, "shape"),
         ({"raise_on": "seven"}, "raise_on"),
+        ({"grow_bytes": -1}, "grow_bytes"),
     ],
 )
 def test_a_wrong_description_is_refused_by_what_is_wrong(tmp_path: Path, content: dict[str, Any], named: str) -> None:

@@ -105,6 +105,16 @@ def make_onnx_scale(path: Path) -> None:
     save_onnx(graph, path)
 
 
+def make_onnx_text(path: Path) -> None:
+    """Answers with its text."""
+    from onnx import TensorProto, helper
+
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, TensorProto.STRING, [None, 2])] for name in ("text", "same")
+    )
+    save_onnx(helper.make_graph([helper.make_node("Identity", ["text"], ["same"])], "text", inputs, outputs), path)
+
+
 def save_onnx(graph: Any, path: Path) -> None:
     import onnx
     from onnx import helper
@@ -123,7 +133,7 @@ DOUBLING: dict[str, tuple[str, Callable[[Path, str], None]]] = {
 OTHERS: dict[str, dict[str, Callable[[Path], None]]] = {
     "tensorflow": {"text": make_tensorflow_text},
     "keras": {"mask": make_keras_mask},
-    "onnx": {"scale": make_onnx_scale},
+    "onnx": {"scale": make_onnx_scale, "text": make_onnx_text},
 }
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from quadriga.backends.base import ModelSource
 from quadriga.errors import ConfigError
 from quadriga.workers.child import spawn_worker
 from quadriga.workers.interpreters import VARIABLE, interpreter_of, interpreters
+from quadriga.workers.messages import Load
 
 
 def test_a_backend_without_an_entry_has_this_one() -> None:
@@ -43,7 +45,7 @@ def test_a_worker_runs_in_its_backends_environment(tmp_path: Path, monkeypatch: 
     python.write_text("#!/bin/sh\necho $0 $3\n")
     python.chmod(0o755)
     monkeypatch.setenv(VARIABLE, f"fake={python}")
-    child = spawn_worker("fake")
+    child = spawn_worker(Load("fake", ModelSource(path=""), 1, 1))
     try:
         assert child.output.read() == f"{python} quadriga.workers.process\n".encode()
     finally:

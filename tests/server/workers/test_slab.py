@@ -49,6 +49,14 @@ def test_slots_are_leased_and_released(slab: Slab) -> None:
     assert slab.lease() is first
 
 
+def test_no_side_can_shorten_a_segment(slab: Slab) -> None:
+    segment = slab.slots[0].outputs
+    segment.grow(100_000)
+    with pytest.raises(PermissionError):
+        os.ftruncate(segment.descriptor, 4096)
+    assert os.fstat(segment.descriptor).st_size == segment.size
+
+
 def test_rows_of_requests_arrive_as_one_batch(slab: Slab) -> None:
     worker = attach(slab)
     slot = slab.lease()
@@ -173,6 +181,25 @@ def test_a_segment_that_cannot_grow_stays_as_it_was(slab: Slab, monkeypatch: pyt
     assert slot.inputs.size == len(slot.inputs.view) == size
     slot.inputs.grow(10 * size)
     assert slot.inputs.size == len(slot.inputs.view) >= 10 * size
+
+
+def test_a_segment_that_could_not_be_mapped_does_not_shrink_below_what_its_reader_has_mapped(
+    slab: Slab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, slot = attach(slab), slab.slots[0]
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr("quadriga.workers.slab.mmap.mmap", no_memory)
+        with pytest.raises(OSError, match="no memory"):
+            slot.inputs.grow(20 * slot.inputs.size)
+    for size in (2 * slot.inputs.size, 3 * slot.inputs.size):
+        slot.inputs.grow(size)
+        (image,) = worker.inputs(0, slot.inputs.size, [Region((size // 16, 2, 2), 0, size // 16 * 16)], [IMAGE])
+        assert image is not None
+        mapped = image.ctypes.data
+        slot.inputs.grow(size)
+        (image,) = worker.inputs(0, size, [Region((1, 2, 2), 0, 16)], [IMAGE])
+        assert image is not None
+        assert image.ctypes.data == mapped  # nor is it mapped anew for every batch
 
 
 def test_a_slab_that_cannot_be_made_leaves_no_descriptor_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from quadriga.workers import supervisor
 from quadriga.workers.messages import Load, Loaded
 from quadriga.workers.supervisor import LONGEST_BACKOFF_SECONDS, SOUND_SECONDS, Backoff, Lifecycle, Supervisor
 from quadriga.workers.templates import Templates
-from quadriga.workers.worker import Events
+from quadriga.workers.worker import Events, Loss, TimeLimits
 
 LOAD = Load(backend="fake", source=ModelSource(path="model.fake"), slots=2, max_batch_size=1)
 LOADED = Loaded(spec=ModelSpec(inputs=(), outputs=(), batches=False), device="cpu", load_ns=1, warm_up_ns=1)
@@ -46,6 +46,41 @@ class StandInWorker:
         """Nothing is there to stop."""
 
 
+@pytest.mark.parametrize(("explained", "delays"), [(True, 0), (False, 3)])
+def test_losses_that_are_put_down_to_what_was_run_delay_nothing(
+    monkeypatch: pytest.MonkeyPatch, explained: bool, delays: int
+) -> None:
+    class Boot:
+        def __init__(self, *_: object) -> None: ...
+
+        async def wait_until_ready(self, *_: object) -> tuple[StandInWorker, Loaded]:
+            return StandInWorker(), LOADED
+
+    monkeypatch.setattr(supervisor, "UnreadyWorker", Boot)
+    monkeypatch.setattr(supervisor, "FIRST_BACKOFF_SECONDS", 1e-6)
+    told: list[str] = []
+
+    async def scenario() -> Supervisor[Any]:
+        ready = asyncio.Queue[Any]()
+        verdicts = [False, explained, explained, explained]
+        lifecycle = Lifecycle[Any](
+            ready=ready.put_nowait, lost=lambda worker, loss, held: verdicts.pop(0), recovery_failed=told.append
+        )
+        events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
+        watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle, Templates(enabled=False))
+        await watched.start()
+        for reason in ("died", "hung", "died", "died"):
+            watched._on_lost(await ready.get(), Loss(reason, "by the test"), [])
+        await asyncio.wait_for(ready.get(), 10)
+        await watched.stop()
+        return watched
+
+    watched = asyncio.run(scenario())
+    assert len(told) == delays
+    assert watched.restarts == 4
+    assert watched.deaths == {"died": 3, "hung": 1}
+
+
 def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     failures: list[Exception] = []
     yields: list[bool] = []
@@ -56,7 +91,7 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
             if failures:
                 raise failures.pop()
 
-        async def wait_until_ready(self, events: Events[Any]) -> tuple[StandInWorker, Loaded]:
+        async def wait_until_ready(self, events: Events[Any], limits: TimeLimits) -> tuple[StandInWorker, Loaded]:
             return StandInWorker(), LOADED
 
     monkeypatch.setattr(supervisor, "UnreadyWorker", Boot)
@@ -66,14 +101,14 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
     async def scenario() -> int:
         ready = asyncio.Queue[Any]()
         lifecycle = Lifecycle[Any](
-            ready=ready.put_nowait, lost=lambda worker, how, held: None, recovery_failed=told.append
+            ready=ready.put_nowait, lost=lambda worker, loss, held: False, recovery_failed=told.append
         )
         events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
         watched = Supervisor[Any]("m/1", [LOAD], events, lifecycle, Templates(enabled=False))
         await watched.start()
         worker = await ready.get()
         failures.extend([RuntimeError("a bug"), OSError(24, "too many open files")])
-        watched._on_lost(worker, "killed by SIGKILL", [])
+        watched._on_lost(worker, Loss("died", "killed by SIGKILL"), [])
         await asyncio.wait_for(ready.get(), 10)
         await watched.stop()
         return watched.restarts

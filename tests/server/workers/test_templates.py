@@ -103,6 +103,21 @@ def test_a_template_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     with_template(scenario)
 
 
+def test_a_template_whose_import_never_ends_is_given_up_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_child, "IMPORT_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        changed = asyncio.Event()
+        template = Template(load(), lambda _: changed.set())
+        os.kill(template._process.pid, signal.SIGSTOP)
+        async with asyncio.timeout(SECONDS):
+            await changed.wait()
+        assert (template.gone, "more than 0.1 s" in template.useless) == (True, True)
+        assert await template.fork() is None
+
+    asyncio.run(scenario())
+
+
 def test_a_fork_that_nobody_waits_for_leaves_no_process() -> None:
     async def scenario(template: Template) -> None:
         fork = asyncio.create_task(template.fork())

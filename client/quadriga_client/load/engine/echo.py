@@ -11,29 +11,15 @@ import select
 import socket
 import time
 from types import TracebackType
-from typing import Final, NamedTuple, NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from quadriga_client.load.engine.child import ORDERS, Child, Parent, end_all, run_child, wait_for_any
 from quadriga_client.load.engine.echo_connection import Answer, EchoConnection
-from quadriga_client.load.engine.messages import Kind
+from quadriga_client.load.engine.messages import Answering, Kind, Stall
 from quadriga_client.load.errors import LoadError, ProtocolError
 
 START_SECONDS: Final = 60.0
 BACKLOG: Final = 1024
-
-
-class Stall(NamedTuple):
-    """A server that does nothing for a while, once: so long after its first request, and so long."""
-
-    after_s: float
-    seconds: float
-
-
-class Answering(NamedTuple):
-    """The order to begin."""
-
-    response: bytes
-    stall: Stall | None
 
 
 class EchoServer:

@@ -1,11 +1,10 @@
 """What the command's process and the processes it starts say to each other over two pipes. Pure.
 
-Orders are pickled: both ends are the same program, and nobody else holds the pipes. Reports are bytes, since most are
-samples: a generator is not to spend its time on them.
+Orders are MessagePack of the types below. Reports are bytes, since most are samples: a generator is not to spend its
+time on them.
 """
 
 import enum
-import pickle
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -13,9 +12,11 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from quadriga_client.load.arrivals import Arrivals
+from quadriga_client.load.arrivals import Arrivals, ClosedLoop, Constant, Poisson, Trace
+from quadriga_client.load.packing import Packer
 from quadriga_client.load.samples import Samples
 from quadriga_client.load.target import LoadTarget
+from quadriga_client.tls import TlsOptions
 
 _LENGTH: Final = struct.Struct("<I")
 _REPORT: Final = struct.Struct("<BIq")
@@ -58,6 +59,20 @@ class Finish(NamedTuple):
     """Begin no more requests; the answer is DONE, once all have ended."""
 
 
+class Stall(NamedTuple):
+    """A server that does nothing for a while, once: so long after its first request, and so long."""
+
+    after_s: float
+    seconds: float
+
+
+class Answering(NamedTuple):
+    """The order to an echo server to begin."""
+
+    response: bytes
+    stall: Stall | None
+
+
 class Kind(enum.IntEnum):
     """Of a report."""
 
@@ -81,10 +96,15 @@ class Report(NamedTuple):
     payload: bytes
 
 
+_PACKER: Final = Packer(
+    (Begin, Prepare, Go, Finish, Answering, Stall, LoadTarget, TlsOptions, ClosedLoop, Poisson, Constant, Trace)
+)
+
+
 def pack_order(order: object) -> bytes:
     """An order's bytes."""
-    pickled = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(pickled)) + pickled
+    packed = _PACKER.pack(order)
+    return _LENGTH.pack(len(packed)) + packed
 
 
 def take_orders(received: bytearray) -> Iterator[object]:
@@ -93,7 +113,7 @@ def take_orders(received: bytearray) -> Iterator[object]:
         end = _LENGTH.size + _LENGTH.unpack_from(received)[0]
         if len(received) < end:
             return
-        order = pickle.loads(bytes(received[_LENGTH.size : end]))
+        order = _PACKER.unpack(bytes(received[_LENGTH.size : end]))
         del received[:end]
         yield order
 

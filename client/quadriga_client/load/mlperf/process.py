@@ -5,14 +5,14 @@ everything when the parent is gone: nobody else would remove the folder of the l
 """
 
 import os
-import pickle
 import shutil
+import struct
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, BinaryIO, Final, NoReturn
 
 import msgspec
 
@@ -24,7 +24,9 @@ from quadriga_client.load.mlperf.cpu import CpuShare
 from quadriga_client.load.mlperf.rehearsal import FEW_CALLERS, rehearse
 from quadriga_client.load.mlperf.settings import MlperfSettings, Scenario
 from quadriga_client.load.mlperf.system import SystemUnderTest
+from quadriga_client.load.packing import Packer
 from quadriga_client.load.target import LoadTarget
+from quadriga_client.tls import TlsOptions
 
 OUTCOME: Final = "outcome.json"
 SUMMARY: Final = "mlperf_log_summary.txt"
@@ -39,6 +41,10 @@ class Task:
     scenario: Scenario
     settings: MlperfSettings
     folder: Path
+
+
+_PACKER: Final = Packer((Task, LoadTarget, TlsOptions, MlperfSettings))
+_LENGTH: Final = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +64,22 @@ class Outcome:
     cores: float = 0.0
 
 
+def pack_task(task: Task) -> bytes:
+    """A task's bytes, their number before them: stdin stays open behind them."""
+    packed = _PACKER.pack(task)
+    return _LENGTH.pack(len(packed)) + packed
+
+
+def read_task(stream: BinaryIO) -> Task:
+    """The task at the start of a stream."""
+    (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
+    task: Task = _PACKER.unpack(stream.read(length))
+    return task
+
+
 def main() -> None:
     """Runs the task that comes by stdin; its folder has the outcome afterwards."""
-    task: Task = pickle.load(sys.stdin.buffer)
+    task = read_task(sys.stdin.buffer)
     threading.Thread(target=_end_with_parent, args=(task.folder,), daemon=True).start()
     try:
         outcome = _run(task)

@@ -5,7 +5,6 @@ ends it.
 """
 
 import importlib.util
-import pickle
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from quadriga_client.load import report
 from quadriga_client.load.engine.child import END_SECONDS, spawn
 from quadriga_client.load.errors import LoadError
 from quadriga_client.load.mlperf import detailed_log
-from quadriga_client.load.mlperf.process import DETAILED_LOG, OUTCOME, SUMMARY, Outcome, Task
+from quadriga_client.load.mlperf.process import DETAILED_LOG, OUTCOME, SUMMARY, Outcome, Task, pack_task
 from quadriga_client.load.mlperf.settings import MlperfSettings, scenario_of
 from quadriga_client.load.mlperf.summary import parse
 from quadriga_client.load.status_codes import counts_by_name
@@ -107,7 +106,7 @@ def _outcome(task: Task) -> Outcome:
 def _give(process: subprocess.Popen[bytes], task: Task) -> None:
     assert process.stdin is not None
     try:
-        process.stdin.write(pickle.dumps(task))
+        process.stdin.write(pack_task(task))
         process.stdin.flush()  # and not closed: its end would tell the process that this one is gone
     except BrokenPipeError:  # it ended before it read everything; so does closing what is not written
         with suppress(BrokenPipeError):

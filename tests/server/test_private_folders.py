@@ -1,4 +1,4 @@
-"""Uploaded files: private, gone with their server, and no file of anybody else's is touched."""
+"""Private folders, as for uploaded files: private, gone with their server, and no file of anybody else's is touched."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from quadriga.uploads import PREFIX, Uploads, remove_abandoned, remove_folder, write_files
+from quadriga.private_folders import UPLOADS, PrivateFolders, remove_abandoned, remove_folder, write_files
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nothing_is_made_before_the_first_upload_and_nothing_left_after_the_last(folder: Path) -> None:
-    uploads = Uploads()
+    uploads = PrivateFolders(UPLOADS)
     uploads.close()
     assert list(folder.iterdir()) == []
     first, second = uploads.new_folder(), uploads.new_folder()
@@ -33,11 +33,11 @@ def test_nothing_is_made_before_the_first_upload_and_nothing_left_after_the_last
 
 
 def test_what_a_killed_server_left_is_removed_and_what_another_one_uses_is_not(folder: Path) -> None:
-    uploads = Uploads()
+    uploads = PrivateFolders(UPLOADS)
     used = uploads.new_folder()
-    abandoned = folder / f"{PREFIX}abandoned"
+    abandoned = folder / f"{UPLOADS}abandoned"
     write_files(abandoned, {PurePosixPath("lock"): b"", PurePosixPath("1/1/model.onnx"): b""})
-    remove_abandoned()
+    remove_abandoned(UPLOADS)
     assert (used.exists(), abandoned.exists()) == (True, False)
     uploads.close()
 
@@ -56,7 +56,7 @@ def test_a_folder_that_another_server_took_for_abandoned_is_made_anew(
         lock_file(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    uploads = Uploads()
+    uploads = PrivateFolders(UPLOADS)
     made = uploads.new_folder()
     assert made.is_dir()
     assert made.parent not in taken
@@ -70,31 +70,31 @@ def test_a_folder_that_cannot_be_locked_is_not_left_behind(folder: Path, monkeyp
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(OSError, match="no locks"):
-        Uploads().new_folder()
+        PrivateFolders(UPLOADS).new_folder()
     assert list(folder.iterdir()) == []
 
 
 def test_what_is_no_servers_folder_stays(folder: Path) -> None:
     elsewhere = folder / "elsewhere"
     write_files(elsewhere, {PurePosixPath("lock"): b"", PurePosixPath("precious"): b""})
-    (folder / f"{PREFIX}link").symlink_to(elsewhere)
-    (folder / f"{PREFIX}file").touch()
-    (folder / f"{PREFIX}new").mkdir()  # made a moment ago, and not locked yet
-    odd = folder / f"{PREFIX}odd"
+    (folder / f"{UPLOADS}link").symlink_to(elsewhere)
+    (folder / f"{UPLOADS}file").touch()
+    (folder / f"{UPLOADS}new").mkdir()  # made a moment ago, and not locked yet
+    odd = folder / f"{UPLOADS}odd"
     odd.mkdir()
     (odd / "lock").symlink_to(elsewhere / "lock")
-    remove_abandoned()
+    remove_abandoned(UPLOADS)
     assert len(list(folder.iterdir())) == 5
     assert (elsewhere / "precious").exists()
 
 
 def test_a_look_at_what_is_left_keeps_no_descriptor_and_no_lock(folder: Path) -> None:
-    locked = folder / f"{PREFIX}locked"
+    locked = folder / f"{UPLOADS}locked"
     write_files(locked, {PurePosixPath("lock"): b""})
     with (locked / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = os.listdir("/proc/self/fd")
-        remove_abandoned()
+        remove_abandoned(UPLOADS)
         assert os.listdir("/proc/self/fd") == before
-    remove_abandoned()
+    remove_abandoned(UPLOADS)
     assert not locked.exists()

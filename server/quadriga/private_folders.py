@@ -1,11 +1,11 @@
-"""Files of models that came with a load, in a private folder that lasts no longer than the server. Server process.
+"""Private folders that last no longer than the server: of models that came with a load, of workers. Server process.
 
     <temporary folder>/quadriga-uploads-XXXXXXXX/     of one server; mode 700
         lock                                          locked as long as the server lives
-        <number>/<version>/<name>                     of one load
+        <number>/                                     one of its folders: <version>/<name> of what came with a load
 
-A server that is killed cannot clear up after itself. The kernel then gives its lock up, and the next server that takes
-uploads removes what lies there.
+A server that is killed cannot clear up after itself. The kernel then gives its lock up, and the next server that needs
+such folders removes what lies there.
 """
 
 import fcntl
@@ -19,23 +19,26 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-PREFIX: Final = "quadriga-uploads-"
+#: What the folders' names begin with: of files that came with a load, and of what confined workers write to.
+UPLOADS: Final = "quadriga-uploads-"
+WORKERS: Final = "quadriga-workers-"
 _LOCK: Final = "lock"
 
-log = logging.getLogger("quadriga.uploads")
+log = logging.getLogger("quadriga.private_folders")
 
 
-class Uploads:
-    """The uploaded files of one server. Its methods run on the event loop's thread but for those that say otherwise."""
+class PrivateFolders:
+    """Those of one server, for one purpose. Methods run on the event loop's thread but for those that say otherwise."""
 
-    def __init__(self) -> None:
-        """Has no folder before the first upload."""
+    def __init__(self, prefix: str) -> None:
+        """Makes nothing before the first folder; `prefix` is what the name of the one that they lie in begins with."""
+        self._prefix = prefix
         self._root: Path | None = None
         self._lock = -1
         self._numbers = itertools.count(1)
 
     def new_folder(self) -> Path:
-        """A folder for the files of one load.
+        """One more folder.
 
         Raises:
             OSError: The machine is short of disk, inodes or descriptors.
@@ -48,7 +51,7 @@ class Uploads:
 
     def _take_root(self) -> None:
         """Makes the server's folder; without effect where another server that starts took it for an abandoned one."""
-        root = Path(tempfile.mkdtemp(prefix=PREFIX))
+        root = Path(tempfile.mkdtemp(prefix=self._prefix))
         lock = -1
         try:
             lock = os.open(root / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -64,7 +67,7 @@ class Uploads:
                 os.close(lock)
 
     def close(self) -> None:
-        """Removes every upload; in a thread or, at the server's end, anywhere."""
+        """Removes them all; in a thread or, at the server's end, anywhere."""
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)
             os.close(self._lock)
@@ -84,13 +87,13 @@ def write_files(folder: Path, files: Mapping[PurePosixPath, bytes]) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes the files of one load; runs in a thread."""
+    """Removes one of the folders; runs in a thread."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_abandoned() -> None:
+def remove_abandoned(prefix: str) -> None:
     """Removes what servers of the same user left that were killed; for the start of a server."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         try:
             if _is_abandoned(folder):
                 shutil.rmtree(folder)

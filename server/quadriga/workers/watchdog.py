@@ -1,0 +1,64 @@
+"""Notices work that takes too long, at the cost of one timer now and then. Server process, event loop's thread.
+
+Work is begun many times a second and a timer costs as much as a small batch's bookkeeping, so there is none per piece
+of work: one is set when work begins and none runs, and looks, when it is due, at what is being done by then.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+#: A timer that is this late was held up together with all else: the server process itself stood still.
+STOOD_STILL_NS: Final = 1_000_000_000
+_NS: Final = 1_000_000_000
+
+
+class Watchdog:
+    """Calls once when a piece of work has taken longer than its limit.
+
+    Attributes:
+        seconds: The limit; 0: none.
+    """
+
+    def __init__(self, seconds: float, on_hung: Callable[[], None]) -> None:
+        self.seconds = seconds
+        self._limit_ns = round(seconds * _NS)
+        self._on_hung = on_hung
+        self._loop = asyncio.get_running_loop()
+        self._since_ns = 0  # 0: nothing is being done
+        self._due_ns = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, now: int) -> None:
+        """A piece of work has begun, in place of the one before; nanoseconds of the monotonic clock."""
+        self._since_ns = now
+        if self._timer is None and self._limit_ns:
+            self._set(now)
+
+    def rest(self) -> None:
+        """Nothing is being done."""
+        self._since_ns = 0
+
+    def close(self) -> None:
+        """Watches no more."""
+        self._limit_ns = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self, now: int) -> None:
+        self._due_ns = self._since_ns + self._limit_ns
+        self._timer = self._loop.call_later((self._due_ns - now) / _NS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = time.monotonic_ns()
+        if not self._since_ns:
+            return
+        if now - self._due_ns > STOOD_STILL_NS:
+            self._since_ns = now  # a paused container pauses its workers, and an answer may lie there unread
+        if now - self._since_ns >= self._limit_ns:
+            self._on_hung()
+        else:
+            self._set(now)

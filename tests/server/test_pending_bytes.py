@@ -1,0 +1,40 @@
+"""Bytes in hand: a message more is refused beyond the limit, unless it is the only one."""
+
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from quadriga.transports import pending_bytes
+from quadriga.transports.pending_bytes import PendingBytes, default_most_bytes
+
+
+def test_beyond_the_limit_messages_are_refused_and_counted() -> None:
+    refused: Counter[tuple[str, str]] = Counter()
+    pending = PendingBytes(100, refused)
+    pending.now = 60
+    assert pending.refusal(40) is None
+    error = pending.refusal(41)
+    assert error is not None
+    assert (error.code, str(error).partition(";")[0]) == (
+        "UNAVAILABLE",
+        "the server has 60 bytes of requests in hand, and 41 more pass its limit of 100",
+    )
+    assert refused == {("UNAVAILABLE", "overloaded"): 1}
+
+
+def test_one_message_alone_is_taken_whatever_its_size() -> None:
+    assert PendingBytes(100, Counter()).refusal(1_000) is None
+
+
+def test_the_default_is_a_quarter_of_the_memory_or_of_the_containers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unlimited, limited = tmp_path / "unlimited", tmp_path / "limited"
+    unlimited.write_text("max\n")
+    limited.write_text("4000000\n")
+    monkeypatch.setattr(pending_bytes, "_CGROUP_LIMITS", (tmp_path / "missing", unlimited))
+    assert default_most_bytes() == psutil.virtual_memory().total // 4
+    monkeypatch.setattr(pending_bytes, "_CGROUP_LIMITS", (unlimited, limited))
+    assert default_most_bytes() == 1_000_000
