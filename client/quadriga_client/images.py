@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from quadriga_client.errors import ImageError, InputError, MissingPackageError
 from quadriga_client.results import ModelMetadata
 from quadriga_proto.codec import Array, numpy_dtype
+from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -85,6 +87,8 @@ class ImageInput:
             raise refusal
         channels_first = last not in CHANNELS
         rows = tensor.shape[0] if batches else 1
+        if any(size < 1 and size != _ANY for size in tensor.shape) or _pixel_bytes(tensor.shape) > MAX_MESSAGE_BYTES:
+            raise refusal  # no image can have that shape, or none that could be sent
         return cls(
             name=tensor.name,
             datatype=tensor.datatype,
@@ -194,6 +198,11 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     size, bilinear = (width, height), pillow.Resampling.BILINEAR
     planes = [pillow.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, 2, 0)]
     return np.stack([np.asarray(plane.resize(size, bilinear), dtype=np.float32) for plane in planes], axis=2)
+
+
+def _pixel_bytes(shape: tuple[int, ...]) -> int:
+    """Of one image as floats; open dimensions count as 1."""
+    return 4 * prod(max(size, 1) for size in shape[-3:])
 
 
 def _array_pixels(array: Array) -> Pixels:

@@ -172,6 +172,10 @@ def test_datatypes(datatype: str, dtype: str, most: int) -> None:
         model(-1, 2, 2, 3, datatype="INT64"),
         model(-1, 2, 2, 3, inputs=2),
         model(-1, 2, 2, 3, inputs=0),
+        model(-1, 0, 2, 3),
+        model(-1, -2, 2, 3),
+        model(0, 2, 2, 3),
+        model(-1, 1 << 20, 1 << 20, 3),
     ],
 )
 def test_models_that_take_no_image(metadata: ModelMetadata) -> None:

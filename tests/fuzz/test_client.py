@@ -21,7 +21,7 @@ from quadriga_client.results import InferResult, ModelMetadata
 from quadriga_client.rpcs import METHODS, Rpc
 from quadriga_proto import inference_pb2 as pb
 
-EXAMPLES = CASES // 20
+EXAMPLES = CASES // 40
 #: How many `operations` gives.
 OPERATIONS = 9
 WORDS = (

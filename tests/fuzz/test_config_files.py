@@ -140,7 +140,7 @@ def test_damaged_files(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_any_bytes(folder: Path, name: str) -> None:
-    @examples(CASES // 50)
+    @examples(CASES // 100)
     @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda text: text.encode(errors="replace")))
     def read(content: bytes) -> None:
         check(folder, name, content)
@@ -149,7 +149,7 @@ def test_any_bytes(folder: Path, name: str) -> None:
 
 
 def test_messages_of_any_structure_as_text(folder: Path) -> None:
-    @examples(CASES // 50)
+    @examples(CASES // 100)
     @given(messages(ConfigMessage.DESCRIPTOR))
     def read(message: ConfigMessage) -> None:
         check(folder, PBTXT_FILE, text_format.MessageToString(message).encode())
@@ -158,7 +158,7 @@ def test_messages_of_any_structure_as_text(folder: Path) -> None:
 
 
 def test_json_of_any_structure() -> None:
-    @examples(CASES // 25)
+    @examples(CASES // 50)
     @given(
         st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=5).map(json.dumps)
         | messages(ConfigMessage.DESCRIPTOR).map(json_format.MessageToJson)
@@ -174,7 +174,7 @@ def test_json_of_any_structure() -> None:
 
 
 def test_toml_of_any_structure(folder: Path) -> None:
-    @examples(CASES // 25)
+    @examples(CASES // 50)
     @given(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=5))
     def read(tables: dict[str, Any]) -> None:
         lines = [f"{json.dumps(key)} = {_toml(value)}" for key, value in tables.items()]
@@ -341,7 +341,7 @@ def test_parameters_of_loads() -> None:
 def test_token_files_of_any_kind(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
 
-    @examples(CASES // 50)
+    @examples(CASES // 100)
     @given(
         st.binary(max_size=60)
         | st.lists(st.sampled_from([b"abc", b"a=b", b"# c", b"\x00", b"\xff", b""])).map(b"\n".join)
@@ -363,7 +363,7 @@ def test_certificates_of_any_kind(tmp_path: Path) -> None:
     files = TlsFiles(certificate, key, certificate)
     read_certificates(files)
     good = {path: path.read_bytes() for path in (certificate, key)}
-    for index in range(CASES // 20):
+    for index in range(CASES // 50):
         path = (certificate, key)[index % 2]
         path.write_bytes(damaged(good[path], chance(path.suffix, index)))
         try:

@@ -60,10 +60,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, demo_repository: Path) -> Ite
     try:
         # From templates workers are forked, in a fraction of the time: else most of the test would be imports.
         wait_for(lambda: len(server.workers()) == PROCESSES, "the templates", LOAD_SECONDS)
-        workers = {process.pid for process in server.workers()}
+        workers = {server.worker_of(name) for name in ["good", *good_models()]}
         yield Home(server, folder, temporary)
         gone = workers - {process.pid for process in server.workers()}
-        assert not gone, f"a worker of a good model, or a template, died: {gone}\n{server.log}"
+        assert not gone, f"a worker of a good model died: {gone}\n{server.log}"
         expect_health(server)
         wait_for(lambda: is_clean(temporary), "the uploads to be removed")
     finally:
