@@ -1,7 +1,7 @@
 """How much is fuzzed, and from which seed; for the tests in tests/fuzz.
 
-`make test` takes a few cases, always the same ones. `make fuzz` takes many, from a seed of its own that is printed: with
-`QUADRIGA_FUZZ_SEED` set to it the same cases come again.
+`make test` takes a few cases, always the same ones. `make fuzz` takes many, from a seed of its own that is printed:
+with `QUADRIGA_FUZZ_SEED` set to it the same cases come again.
 """
 
 import os

@@ -50,9 +50,9 @@ def write_archive(path: Path, source: Path, changes: Archive, bombs: Mapping[str
             entry = zipfile.ZipInfo(name)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry._compresslevel = 1  # type: ignore[attr-defined]
-            with made.open(entry, "w", force_zip64=True) as member:
+            with made.open(entry, "w", force_zip64=True) as target:
                 for _ in range(size >> 20):
-                    member.write(bytes(1 << 20))
+                    target.write(bytes(1 << 20))
 
 
 def keras_config(source: Path, change: Callable[[dict[str, Any]], None]) -> Archive:

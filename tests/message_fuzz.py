@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
@@ -55,7 +55,7 @@ def value(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
     return number(field.cpp_type)
 
 
-def messages(descriptor: Descriptor, depth: int = 0) -> st.SearchStrategy[Any]:
+def messages(descriptor: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     """Messages with any of their fields set."""
     fields = [field for field in descriptor.fields if depth < _DEEPEST or field.message_type is None]
 

@@ -93,7 +93,8 @@ class _AfterParsing:
     """An application that is run once uvicorn has read all of the packet that brought the request.
 
     uvicorn starts it as soon as it has a request's head. Where what follows is broken, uvicorn refuses the request and
-    closes the connection, and an answer that comes after that is logged as a fault of the application, with a traceback.
+    closes the connection, and an answer that comes after that is logged as a fault of the application's, a traceback
+    with it.
     """
 
     def __init__(self, app: ASGIApp) -> None:

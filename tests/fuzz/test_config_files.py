@@ -1,4 +1,4 @@
-"""Whatever a configuration's file holds, it is read or refused in one line that names the file; nothing else happens."""
+"""Whatever a configuration's file holds, it is read or refused in one line that names the file: nothing else."""
 
 import json
 import os
@@ -69,7 +69,8 @@ instance_group [ { count: 1 kind: KIND_GPU gpus: [ 0 ] } ]
 dynamic_batching { preferred_batch_size: [ 4 ] priority_levels: 3 default_priority_level: 2
   priority_queue_policy { key: 1 value { max_queue_size: 10 timeout_action: DELAY } } }
 parameters { key: "threads" value { string_value: "2" } }
-model_warmup [ { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 4 random_data: true } } } ]
+model_warmup [ { name: "w" batch_size: 1
+  inputs { key: "x" value { data_type: TYPE_FP32 dims: 4 random_data: true } } } ]
 """,
 }
 KEYS = [field.name for field in ConfigMessage.DESCRIPTOR.fields] + [
@@ -83,8 +84,10 @@ KEYS = [field.name for field in ConfigMessage.DESCRIPTOR.fields] + [
 ]
 NUMBERS = (0, 1, -1, 2**31, 2**63, -(2**63) - 1, 2**70, 10**4000, 0.5, 1e308, -0.0, float("nan"), float("inf"))
 WORDS = (
-    "", "m", "x", "TYPE_FP32", "TYPE_STRING", "KIND_GPU", "onnx", "own:Class", "module.x:y", "../../etc/passwd", "/etc/passwd",
-    "a\x00b", "a\nb", "\u2028", "\x1b[31m", "\U0001f600", "z" * 5000, "true", "3", "{}", "\ud800", "labels.txt", "9" * 5000,
+    "", "m", "x", "TYPE_FP32", "TYPE_STRING", "KIND_GPU", "onnx", "own:Class", "module.x:y",
+    "../../etc/passwd", "/etc/passwd",
+    "a\x00b", "a\nb", "\u2028", "\x1b[31m", "\U0001f600", "z" * 5000, "true", "3", "{}", "\ud800", "labels.txt",
+    "9" * 5000,
 )  # fmt: skip
 #: Anything that JSON and TOML can say, under names that mean something here.
 ANYTHING: st.SearchStrategy[Any] = st.recursive(

@@ -23,7 +23,8 @@ GOOD = (
     b"GET /metrics?model=echo HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
     b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     b"POST /healthz/live HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
-    b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    b"3\r\nabc\r\n0\r\n\r\n",
     b"GET / HTTP/1.0\r\n\r\n",
 )
 #: By what it is, a request that no honest client sends.
@@ -42,7 +43,8 @@ ODD = {
     "a body that never comes": b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
     "a negative length": b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     "two lengths": b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
-    "a length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a length and chunks": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a huge chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
     "no host": b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n",
     "CONNECT": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n",
@@ -50,12 +52,15 @@ ODD = {
     "pipelining": b"GET /healthz/live HTTP/1.1\r\nHost: x\r\n\r\n" * 500 + GOOD[-1],
     "a port that is none": b"GET /metrics HTTP/1.1\r\nHost: x:y:z\r\nConnection: close\r\n\r\n",
     "an address that is none": b"GET /metrics HTTP/1.1\r\nHost: [::\r\nConnection: close\r\n\r\n",
-    "an odd Accept": b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: ;;,;q=;version=\xff,*/*;q=nan\r\nConnection: close\r\n\r\n",
+    "an odd Accept": b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: ;;,;q=;version=\xff,*/*;q=nan\r\n"
+    b"Connection: close\r\n\r\n",
     "a query that is no text": b"GET /metrics?model=%ff%fe&model=%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     "many parameters": b"GET /metrics?" + b"a=b&" * 10_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 }  # fmt: skip
 PATHS = (
-    "/metrics/../healthz/live", "//metrics", "/%2e%2e/%2e%2e/etc/passwd", "/metrics%00", "/healthz/live/", "/healthz", "/\\..\\..", "*", "",
+    "/metrics/../healthz/live", "//metrics", "/%2e%2e/%2e%2e/etc/passwd", "/metrics%00",
+    "/healthz/live/", "/healthz", "/\\..\\..",
+    "*", "",
     "/metrics;a=b", "/%", "/%zz", "/%c0%ae%c0%ae/", "/\u00e9", "/healthz/live?a=%00",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "get", "", "G\x00T", "PRI")

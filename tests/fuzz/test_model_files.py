@@ -1,7 +1,7 @@
 """Model files that are damaged, or made to do harm: each costs its own load, whose reason is told, and nothing else.
 
-One server with a good model of every format takes them all, by RepositoryModelLoad: those of tests/hostile_models.py from
-its repository, and damaged copies of the good ones as uploads.
+One server with a good model of every format takes them all, by RepositoryModelLoad: those of tests/hostile_models.py
+from its repository, and damaged copies of the good ones as uploads.
 """
 
 import json
@@ -195,8 +195,10 @@ def test_a_good_copy_is_loaded(home: Home, demo_repository: Path) -> None:
 
 
 PATHS = (
-    "../model.onnx", "1/../../model.onnx", "1/..", "/etc/model.onnx", "1//model.onnx", "1/./model.onnx", "1", "1/", "", "01/model.onnx",
-    "1/a\\..\\model.onnx", "1/\x00", "1/a\nb", "1/" + "a" * 256, "1/" + "a/" * 600 + "a", "-1/model.onnx", "1/model.onnx/../../../x",
+    "../model.onnx", "1/../../model.onnx", "1/..", "/etc/model.onnx", "1//model.onnx", "1/./model.onnx", "1",
+    "1/", "", "01/model.onnx",
+    "1/a\\..\\model.onnx", "1/\x00", "1/a\nb", "1/" + "a" * 256, "1/" + "a/" * 600 + "a", "-1/model.onnx",
+    "1/model.onnx/../../../x",
 )  # fmt: skip
 
 

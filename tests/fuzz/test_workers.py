@@ -30,7 +30,8 @@ MESSAGES = (
 #: Bytes of MessagePack that mean something to who reads them wrongly.
 TRAPS = (
     b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\x91" * 5_000,
-    b"\x81\xa1a" * 5_000, b"\xc9\xff\xff\xff\xff\x01", b"\xd3\x80" + bytes(7), b"\xcf" + b"\xff" * 8, b"\xa2\xff\xfe", b"\xc1",
+    b"\x81\xa1a" * 5_000, b"\xc9\xff\xff\xff\xff\x01", b"\xd3\x80" + bytes(7), b"\xcf" + b"\xff" * 8,
+    b"\xa2\xff\xfe", b"\xc1",
 )  # fmt: skip
 
 
@@ -136,7 +137,8 @@ def hostile_answer(dice: random.Random) -> msgspec.Struct | bytes:
     ]
     return BatchDone(
         slot=dice.choice((0, 0, 0, 0, number())), segment_size=dice.choice((4096, number())), outputs=tuple(regions),
-        started_ns=dice.choice((now, now, now, number())), computed_ns=now, finished_ns=dice.choice((now, now, now, number())),
+        started_ns=dice.choice((now, now, now, number())), computed_ns=now,
+        finished_ns=dice.choice((now, now, now, number())),
     )  # fmt: skip
 
 

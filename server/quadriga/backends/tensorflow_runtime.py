@@ -128,7 +128,15 @@ def _import_quietly() -> Any:  # noqa: ANN401 - the module
             import tensorflow
     except ImportError as error:
         raise ModelLoadError(f"this format needs TensorFlow: {EXTRA}") from error
+    for name in ("tensorflow", "absl"):  # it logs with both
+        logging.getLogger(name).addFilter(_without_traceback)
     return tensorflow
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Tells what TensorFlow found wrong with a file, without where in its code it was."""
+    record.exc_info = None
+    return True
 
 
 @contextmanager
