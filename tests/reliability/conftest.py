@@ -1,16 +1,39 @@
-"""What the tests of reliability share: the figures that they measure, printed when all have run."""
+"""What the tests of reliability share: the figures that they measure, printed when all have run; and how CI is short.
+
+Where `QUADRIGA_TRANSPORT_DRAW` is set to a number, tests marked `either_transport` run on one transport each, which is
+drawn from it; how many were left out, and from which number, is printed.
+"""
+
+import os
 
 import pytest
 from figures import Figures
+from transport_draw import MARK, drawn
 
 _FIGURES = pytest.StashKey[Figures]()
+_DRAW = pytest.StashKey[str]()
+SEED = os.environ.get("QUADRIGA_TRANSPORT_DRAW", "")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FIGURES] = Figures()
 
 
+@pytest.hookimpl(trylast=True)  # after "-m" and "-k"
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not SEED:
+        return
+    left_out = drawn(items, int(SEED))
+    of = sum(item.get_closest_marker(MARK) is not None for item in items)
+    config.stash[_DRAW] = f"{len(left_out)} of {of} tests marked {MARK} left out, QUADRIGA_TRANSPORT_DRAW={SEED}"
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if draw := config.stash.get(_DRAW, ""):
+        terminalreporter.section("transports")
+        terminalreporter.write_line(draw)
     if lines := config.stash[_FIGURES].lines():
         terminalreporter.section("figures")
         for line in lines:
