@@ -1,26 +1,22 @@
 """Which transport a test of two is drawn for, where both would take too long."""
 
 import random
-from collections.abc import Iterable
-
-import pytest
+from collections.abc import Sequence
 
 MARK = "either_transport"
 
 
-def drawn(items: Iterable[pytest.Item], seed: int) -> list[pytest.Item]:
-    """Those of the tests with the mark that are left out: of each that there is for several transports, all but one.
+def left_out(tests: Sequence[str | None], seed: int) -> set[int]:
+    """Positions of the tests that do not run: of each that is there more than once, all but one, which is drawn.
 
-    What a test is beside its transport, its other parameters, stays complete: only the transport is drawn.
+    Args:
+        tests: What each is, its transport apart; None is a test that runs in any case.
+        seed: The same one draws the same tests.
     """
-    tests: dict[tuple[str, str], list[pytest.Item]] = {}
-    for item in items:
-        if isinstance(item, pytest.Function) and item.get_closest_marker(MARK) and hasattr(item, "callspec"):
-            others = {name: repr(value) for name, value in item.callspec.params.items() if name != "transport"}
-            tests.setdefault((str(item.path), f"{item.originalname} {sorted(others.items())}"), []).append(item)
+    positions: dict[str, list[int]] = {}
+    for position, test in enumerate(tests):
+        if test is not None:
+            positions.setdefault(test, []).append(position)
     dice = random.Random(seed)
-    left_out = []
-    for _, of_transports in sorted(tests.items()):
-        of_transports.remove(dice.choice(of_transports))
-        left_out += of_transports
-    return left_out
+    kept = {dice.choice(of_test) for _, of_test in sorted(positions.items())}
+    return {position for of_test in positions.values() for position in of_test} - kept

@@ -8,7 +8,7 @@ import os
 
 import pytest
 from figures import Figures
-from transport_draw import MARK, drawn
+from transport_draw import MARK, left_out
 
 _FIGURES = pytest.StashKey[Figures]()
 _DRAW = pytest.StashKey[str]()
@@ -23,11 +23,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not SEED:
         return
-    left_out = drawn(items, int(SEED))
-    of = sum(item.get_closest_marker(MARK) is not None for item in items)
-    config.stash[_DRAW] = f"{len(left_out)} of {of} tests marked {MARK} left out, QUADRIGA_TRANSPORT_DRAW={SEED}"
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    tests = [_apart_from_transport(item) if item.get_closest_marker(MARK) else None for item in items]
+    out = left_out(tests, int(SEED))
+    of = sum(test is not None for test in tests)
+    config.stash[_DRAW] = f"{len(out)} of {of} tests marked {MARK} left out, QUADRIGA_TRANSPORT_DRAW={SEED}"
+    config.hook.pytest_deselected(items=[items[at] for at in sorted(out)])
+    items[:] = [item for at, item in enumerate(items) if at not in out]
+
+
+def _apart_from_transport(item: pytest.Item) -> str:
+    """What a test is, its other parameters included."""
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    others = sorted((name, repr(value)) for name, value in parameters.items() if name != "transport")
+    return f"{item.path} {item.originalname} {others}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
