@@ -62,7 +62,7 @@ fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of sched
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
 	$(BIN)/python -m pytest -m chaos -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
 
-soak: models  ## Send 1,000,000 requests, load and unload 500 times, and print what memory did. QUADRIGA_SOAK_REQUESTS=50000 is short.
+soak: models  ## Send 1,000,000 requests, load and unload 500 times, and print what memory did. QUADRIGA_SOAK_REQUESTS=40000 is short.
 	$(BIN)/python -m pytest -m soak -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
 
 test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server and its models read the manifests, from an environment of its own.

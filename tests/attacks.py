@@ -123,7 +123,7 @@ def compressed_bombs(server: RunningServer, held: ExitStack, seconds: float) -> 
             peer.frame(h2.DATA, 0, stream, message[at : at + _DATA_BYTES])
             peer.read(0.001)
         peer.frame(h2.DATA, h2.END_STREAM, stream)
-        peer.read(max(seconds, 5.0))
+        peer.read(max(seconds, 2.0))
 
 
 def answers_never_read(server: RunningServer, held: ExitStack, seconds: float) -> None:

@@ -104,6 +104,7 @@ def listens(address: str) -> bool:
     return any(each.status == "LISTEN" and each.laddr == (host, int(port)) for each in found)
 
 
+@pytest.mark.either_transport
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
 @pytest.mark.parametrize("kind", ["server", "worker", "template"])
 def test_a_server_under_load_with_uploads_in_hand(
@@ -168,25 +169,30 @@ class Command:
         return printed
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server that load tests are aimed at."""
+    repository = tmp_path_factory.mktemp("repository")
+    write_fake(repository, "echo")
+    server = RunningServer("--repository", str(repository), "--templates", "off")
+    yield server
+    server.stop()
+
+
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.name)
 @pytest.mark.parametrize("kind", ["command", "generator"])
-def test_a_load_test(kind: str, end: signal.Signals, tmp_path: Path, temporary: Path, figures: Figures) -> None:
-    write_fake(tmp_path / "repository", "echo")
-    server = RunningServer("--repository", str(tmp_path / "repository"), "--templates", "off")
-    try:
-        command = Command(
-            *(sys.executable, "-m", "quadriga", "load", "echo", "--url", server.grpc, "--window", "20"),
-            temporary=temporary,
-        )
-        generators = wait_for(lambda: command.children() or command.process.poll(), "the generators", SECONDS)
-        assert isinstance(generators, list), command.process.communicate()
-        victim = command.process.pid if kind == "command" else generators[0].pid
-        os.kill(victim, end)
-        if kind == "generator" and end == signal.SIGINT:  # which is not for it
-            command.process.terminate()
-        command.wait_until_nothing_is_left()
-    finally:
-        server.stop()
+def test_a_load_test(kind: str, end: signal.Signals, loaded: RunningServer, temporary: Path, figures: Figures) -> None:
+    command = Command(
+        *(sys.executable, "-m", "quadriga", "load", "echo", "--url", loaded.grpc, "--window", "20"),
+        temporary=temporary,
+    )
+    generators = wait_for(lambda: command.children() or command.process.poll(), "the generators", SECONDS)
+    assert isinstance(generators, list), command.process.communicate()
+    victim = command.process.pid if kind == "command" else generators[0].pid
+    os.kill(victim, end)
+    if kind == "generator" and end == signal.SIGINT:  # which is not for it
+        command.process.terminate()
+    command.wait_until_nothing_is_left()
     figures.add(PROMISE, f"load test, {kind}, {end.name}", "nothing", "nothing")
 
 
@@ -226,6 +232,7 @@ def test_a_container(end: signal.Signals, tmp_path: Path, temporary: Path, figur
     figures.add(PROMISE, f"first process, {end.name}", "nothing", "nothing")
 
 
+@pytest.mark.either_transport
 @pytest.mark.parametrize("flags", [("--repository", "nowhere"), ("--grpc-port", "{port}"), ("--http-port", "{port}")])
 def test_a_start_that_fails(transport: str, flags: tuple[str, str], tmp_path: Path, temporary: Path) -> None:
     write_fake(tmp_path / "repository", "echo")

@@ -152,6 +152,7 @@ def test_a_model_bound_by_time_keeps_its_goodput_and_its_queue(
     assert beyond.after.peak_mb < beyond.before.rss_mb + MOST_GROWTH_MB
 
 
+@pytest.mark.either_transport
 def test_a_model_that_computes_goes_on_and_is_as_before_when_it_is_over(
     server: RunningServer, transport: str, figures: Figures
 ) -> None:

@@ -128,6 +128,7 @@ def failed(problems: list[str], of: int) -> str:
     return f"{len(problems)} of {of:,} failed"
 
 
+@pytest.mark.either_transport
 @pytest.mark.parametrize("client", ["grpc's client", "Quadriga's client"])
 def test_a_server_drains_and_its_callers_go_to_another(
     start: Callable[..., RunningServer], repository: Path, transport: str, figures: Figures, client: str

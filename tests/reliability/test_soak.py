@@ -17,9 +17,9 @@ PROMISE = "Memory is stable"
 #: Over both transports.
 REQUESTS = int(os.environ.get("QUADRIGA_SOAK_REQUESTS", "1000000"))
 #: So often the generators, and their connections, are new; and so often within that, memory is looked at.
-SHIFTS, ROUNDS = 5, 8
+SHIFTS, ROUNDS = 4, 6
 #: Of a process's memory, and at least so many bytes: what it may grow by in the second half.
-MOST_GROWTH, ALWAYS_ALLOWED = 0.02, 3_000_000
+MOST_GROWTH, ALWAYS_ALLOWED = 0.02, 5_000_000
 #: A thread's pool, or a descriptor that has just been closed by its client.
 FEW = 2
 START_SECONDS = 600

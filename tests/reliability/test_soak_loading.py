@@ -45,6 +45,7 @@ def test_fake_models_come_and_go(
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.either_transport
 def test_real_models_come_and_go(
     start: Callable[..., RunningServer], demo_repository: Path, transport: str, figures: Figures
 ) -> None:
