@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -40,8 +41,9 @@ MOST_CONVICTED = 0.002
 #: What a request to the fake model has in it to bring about a fault from inside.
 POISONS = {"die_on": 101.0, "segfault_on": 102.0, "exit_on": 103.0, "hang_on": 104.0, "grow_on": 105.0}
 POISON_SECONDS = 20.0
-#: Answers that came as their call's deadline did: counted as answered, and not seen. Only where the caller was there.
-MOST_UNSEEN = 0.002
+#: Calls that end with DEADLINE_EXCEEDED while the server answers them, or before it took them up. If there are more, it
+#: keeps requests or answers, or the machine has no processor left for it.
+MOST_LATE = 0.002
 #: The longest back-off, the start of a framework on a busy machine, and some.
 RECOVERY_SECONDS = 120.0
 
@@ -53,6 +55,9 @@ WINDOW_SECONDS = 5.0
 #: At the start of a quiet window the last dead worker may still be on its way back.
 SETTLING_SECONDS = 1.5
 MOST_FELT = 1.5
+#: They start one after the other, and let everything else on the machine run first.
+TEMPLATES = ("torchscript", "tensorflow", "keras")
+TEMPLATES_SECONDS = 600.0
 UNFELT = "a death touches no other backend"
 #: To each neighbour. Of a minute p99 of all four then rests on more than 50 calls that were slower, with and without.
 NEIGHBOUR_CALLS_PER_SECOND = 80.0
@@ -141,20 +146,34 @@ def longest_silence(ends: Sequence[End], start: float) -> float:
     return float(np.diff([start, *times, start + SECONDS]).max())
 
 
-def check_counts(server: RunningServer, model: str, ends: Sequence[End], before: int, poisoned: int = 0) -> int:
-    """The server counted each request once, with an outcome that is promised, and its client knows of them all.
+class Late(NamedTuple):
+    """Calls whose time was over at a moment that made client and server see them differently.
 
-    Returns:
-        How many it answered whose client did not see that, since their time was over.
+    Attributes:
+        unseen: Answered by the server, but not before the client's deadline.
+        untaken: Not counted by the server: it had no time to take them up before their deadline.
+    """
+
+    unseen: int
+    untaken: int
+
+
+def check_counts(server: RunningServer, model: str, ends: Sequence[End], before: int, poisoned: int = 0) -> Late:
+    """The server counted no request twice, each with an outcome that is promised, and their client knows of all.
+
+    Both may differ over requests whose time was over, and over no others.
     """
     outcomes = Counter(end.outcome for end in ends)
-    total = before + len(ends) + poisoned
-    assert (model, requests_counted(server, model)) == (model, total)
+    counted = requests_counted(server, model)
     codes = (*ALLOWED, "INTERNAL", "CANCELLED")
-    assert (model, sum(requests_counted(server, model, code=code) for code in codes)) == (model, total)
-    unseen = requests_counted(server, model, outcome="answered") - before - outcomes["OK"]
-    assert 0 <= unseen <= outcomes["DEADLINE_EXCEEDED"], (model, unseen, outcomes)
-    return unseen
+    assert (model, sum(requests_counted(server, model, code=code) for code in codes)) == (model, counted)
+    late = Late(
+        unseen=requests_counted(server, model, outcome="answered") - before - outcomes["OK"],
+        untaken=before + len(ends) + poisoned - counted,
+    )
+    assert min(late) >= 0, (model, late, outcomes)
+    assert sum(late) <= outcomes["DEADLINE_EXCEEDED"] + poisoned, (model, late, outcomes)
+    return late
 
 
 def test_no_request_is_lost_while_workers_die(
@@ -187,25 +206,31 @@ def test_no_request_is_lost_while_workers_die(
     figures.add(promise, f"calls, {transport}", f"{len(ends)}: {listed(outcomes)}")
     for outcome in (WRONG, TWICE, LOST):
         figures.add(promise, f"{outcome}, {transport}", str(outcomes[outcome]), "0")
-    unseen = 0
+    late = []
     for model in models:
         own = [end for end in ends if end.model == model]
-        share = sum(end.outcome == "OK" for end in own) / len(own)
+        taken = [end.ended - end.due for end in own if end.outcome == "OK"]
+        assert taken, f"{model} answered nothing"
         died = check_deaths(server, family, model)
         figures.add(
             promise,
             f"{model} with {INSTANCES} workers, {transport}",
-            f"{died} deaths, {share:.1%} answered, at most {longest_silence(own, calls.start):.1f} s without an answer",
+            f"{died} deaths, {len(taken) / len(own):.1%} answered, p99 {np.quantile(taken, 0.99):.2f} s, "
+            f"at most {longest_silence(own, calls.start):.1f} s without an answer",
         )
-        unseen += check_counts(server, model, own, before[model], poisoned.total() if model == FAKE else 0)
+        late.append(check_counts(server, model, own, before[model], poisoned.total() if model == FAKE else 0))
+    unseen, untaken = (sum(counts) for counts in zip(*late, strict=True))
     figures.add(promise, f"poisonous requests, {transport}", listed(poisoned))
     figures.add(promise, f"caller held up, {transport}", f"at most {stall:.1f} s")
-    figures.add(promise, f"answers that their caller did not see, {transport}", str(unseen), f"{MOST_UNSEEN:.1%}")
+    bound = f"{MOST_LATE:.1%}" if SECONDS >= FULL_SECONDS else ""
+    figures.add(promise, f"answered when their time was over, {transport}", str(unseen), bound)
+    figures.add(promise, f"not taken up before their time was over, {transport}", str(untaken), bound)
     assert set(poisoned) <= {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert saboteur.struck.total() == int(SECONDS) - 1
     assert set(outcomes) <= {*ALLOWED, STREAM_ERROR, "INTERNAL"}
     assert outcomes["INTERNAL"] <= MOST_CONVICTED * len(ends)
-    assert stall > TERMS.grace or unseen <= MOST_UNSEEN * len(ends)
+    if SECONDS >= FULL_SECONDS and stall < TERMS.grace:
+        assert max(unseen, untaken) <= MOST_LATE * len(ends)
     server.stop()  # before the next test measures
 
 
@@ -218,7 +243,8 @@ def test_other_models_do_not_feel_deaths(
     for model in NEIGHBOURS:
         put_model(tmp_path, demo_repository, model, 1)
     server = start("--repository", str(tmp_path))
-    wait_for(lambda: server.log.count("template of") == 3, "the templates", RECOVERY_SECONDS)
+    ready = [f"template of {backend} is ready" for backend in TEMPLATES]
+    wait_for(lambda: all(line in server.log for line in ready), "the templates", TEMPLATES_SECONDS)
     family = Family(server)
     before = {pid for pid, model in family.workers().items() if model in NEIGHBOURS}
     with grpc.insecure_channel(server.grpc) as channel:
