@@ -3,6 +3,9 @@
 Latencies count from the time that a call was due, so that a server that stalls cannot hide it by holding callers up.
 Every answer is compared with what is expected of it. Some calls of a model can go over a stream, on which an answer
 that is given twice, to no request or not at all would show.
+
+A machine that is busy holds this process up as well. A call is lost where the caller was there for longer than the call
+had, and no status came; what came while the caller stood still is no loss.
 """
 
 import asyncio
@@ -24,8 +27,14 @@ WRONG: Final = "wrong answer"
 LOST: Final = "lost"
 TWICE: Final = "answered twice"
 STREAM_ERROR: Final = "error on a stream"
-#: From its making to the first call: the process starts and connects.
-START_SECONDS: Final = 3.0
+#: From when the process has started to the first call: it connects.
+CONNECT_SECONDS: Final = 1.0
+#: That a process may take to start and import this module, on a busy machine.
+_START_SECONDS: Final = 120.0
+#: So often calls that have not ended are looked for.
+_BEAT_SECONDS: Final = 0.1
+#: How much longer than its terms a run may take, before it is given up as stuck.
+_MOST_HELD_UP_SECONDS: Final = 120.0
 
 
 class Subject(NamedTuple):
@@ -52,7 +61,7 @@ class Terms(NamedTuple):
     Attributes:
         seconds: How long calls are made.
         deadline: Seconds that each unary call has.
-        grace: Seconds beyond its deadline after which a call that has not ended is lost.
+        grace: Seconds beyond its deadline after which a call that has not ended is lost, on the `CallerClock`.
         stream_grace: Likewise on a stream, whose answers keep their order: each waits for those before it.
         tolerance: How far an element of an answer may be off.
     """
@@ -73,28 +82,75 @@ class End(NamedTuple):
     outcome: str
 
 
+class Outcome(NamedTuple):
+    """What came of all calls.
+
+    Attributes:
+        ends: Every call's.
+        longest_stall: Seconds for which the caller was held up at most.
+    """
+
+    ends: list[End]
+    longest_stall: float
+
+
 class OpenLoop(NamedTuple):
     """Calls under way, in another process.
 
     Attributes:
         start: When the first call is due, on the monotonic clock.
-        ends: Every call's, once all have ended.
+        outcome: There once all have ended; TimeoutError: they did not.
     """
 
     start: float
-    ends: "Future[list[End]]"
+    outcome: "Future[Outcome]"
+
+
+class CallerClock:
+    """Time that stands still while the caller's event loop is held up; pure.
+
+    Attributes:
+        seconds: Of it, so far.
+        longest_stall: Seconds between two beats, at most, beyond those that were meant.
+    """
+
+    def __init__(self, now: float) -> None:
+        """`now` is on the monotonic clock, as is that of a beat."""
+        self.seconds = 0.0
+        self.longest_stall = 0.0
+        self._last = now
+
+    def beat(self, now: float) -> None:
+        """The loop is there; it meant to be `_BEAT_SECONDS` after the last beat."""
+        passed = now - self._last
+        self._last = now
+        self.seconds += min(passed, 2 * _BEAT_SECONDS)
+        self.longest_stall = max(self.longest_stall, passed - _BEAT_SECONDS)
 
 
 @contextlib.contextmanager
 def checked_calls(address: str, subjects: Sequence[Subject], terms: Terms) -> Iterator[OpenLoop]:
     """Calls the models at `address`, from `start` on."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
-        start = time.monotonic() + START_SECONDS
+        executor.submit(_has_started).result(_START_SECONDS)
+        start = time.monotonic() + CONNECT_SECONDS
         yield OpenLoop(start, executor.submit(_run, address, tuple(subjects), terms, start))
 
 
-def _run(address: str, subjects: Sequence[Subject], terms: Terms, start: float) -> list[End]:
-    return asyncio.run(_Caller(terms, start).run(address, subjects))
+def _has_started() -> None:
+    """To find this function the process imports what it needs, which can take longer than the calls."""
+
+
+def _run(address: str, subjects: Sequence[Subject], terms: Terms, start: float) -> Outcome:
+    limit = CONNECT_SECONDS + terms.seconds + terms.deadline + terms.stream_grace + _MOST_HELD_UP_SECONDS
+    return asyncio.run(asyncio.wait_for(_Caller(terms, start).run(address, subjects), limit))
+
+
+class _Message(NamedTuple):
+    """One that has no answer yet: when it was due, and when it was sent on the caller's clock."""
+
+    due: float
+    since: float
 
 
 class _Caller:
@@ -104,16 +160,30 @@ class _Caller:
         self._terms = terms
         self._start = start
         self._ends: list[End] = []
+        self._clock = CallerClock(time.monotonic())
+        self._open: dict[Any, float] = {}  # since when, on the caller's clock
 
-    async def run(self, address: str, subjects: Sequence[Subject]) -> list[End]:
-        async with grpc.aio.insecure_channel(address) as channel, asyncio.TaskGroup() as tasks:
+    async def run(self, address: str, subjects: Sequence[Subject]) -> Outcome:
+        async with grpc.aio.insecure_channel(address) as channel:
             await channel.channel_ready()
+            watch = asyncio.create_task(self._watch())
             infer = channel.unary_unary(f"/{SERVICE}/ModelInfer", bytes, pb.ModelInferResponse.FromString)
-            for subject in subjects:
-                tasks.create_task(self._call_all(subject, infer, tasks))
-                if subject.messages_per_second:
-                    tasks.create_task(self._stream(subject, channel))
-        return self._ends
+            async with asyncio.TaskGroup() as tasks:
+                for subject in subjects:
+                    tasks.create_task(self._call_all(subject, infer, tasks))
+                    if subject.messages_per_second:
+                        tasks.create_task(self._stream(subject, channel))
+            watch.cancel()
+        return Outcome(self._ends, self._clock.longest_stall)
+
+    async def _watch(self) -> None:
+        """Gives up the calls that got no status, not even that of their deadline."""
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            self._clock.beat(time.monotonic())
+            for call, since in list(self._open.items()):
+                if self._clock.seconds - since > self._terms.deadline + self._terms.grace:
+                    call.cancel()
 
     def _due_times(self, per_second: float) -> Iterator[tuple[int, float]]:
         for number in range(int(self._terms.seconds * per_second)):
@@ -128,15 +198,19 @@ class _Caller:
 
     async def _call(self, subject: Subject, infer: Any, number: int, due: float) -> None:
         turn = number % len(subject.requests)
+        call = infer(_numbered(subject.requests[turn], number), timeout=self._terms.deadline)
+        self._open[call] = self._clock.seconds
         try:
-            async with asyncio.timeout(self._terms.deadline + self._terms.grace):
-                response = await infer(_numbered(subject.requests[turn], number), timeout=self._terms.deadline)
-        except TimeoutError:
+            response = await call
+        except asyncio.CancelledError:
+            if not call.cancelled():
+                raise
             outcome = LOST
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
         else:
             outcome = self._judge(response, number, subject.answers[turn])
+        del self._open[call]
         self._ends.append(End(subject.model, due, time.monotonic(), outcome))
 
     # ---- streams
@@ -146,34 +220,36 @@ class _Caller:
             f"/{SERVICE}/ModelStreamInfer", bytes, pb.ModelStreamInferResponse.FromString
         )
         stream = open_stream()
-        waiting: dict[int, float] = {}
+        waiting: dict[int, _Message] = {}
         reading = asyncio.create_task(self._read(subject, stream, waiting))
         for number, due in self._due_times(subject.messages_per_second):
             await asyncio.sleep(max(due - time.monotonic(), 0))
-            waiting[number] = due
+            waiting[number] = _Message(due, self._clock.seconds)
             await stream.write(_numbered(self._with_timeout(subject.requests[number % len(subject.requests)]), number))
         await stream.done_writing()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._terms.deadline + self._terms.stream_grace):
-                await reading
+        end = self._clock.seconds + self._terms.deadline + self._terms.stream_grace
+        while not reading.done() and self._clock.seconds < end:
+            await asyncio.wait([reading], timeout=_BEAT_SECONDS)
         stream.cancel()
-        self._ends += [End(subject.model, due, time.monotonic(), LOST) for due in waiting.values()]
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+        self._ends += [End(subject.model, message.due, time.monotonic(), LOST) for message in waiting.values()]
 
-    async def _read(self, subject: Subject, stream: Any, waiting: dict[int, float]) -> None:
+    async def _read(self, subject: Subject, stream: Any, waiting: "dict[int, _Message]") -> None:
         async for message in stream:
             response = message.infer_response
             number = int(response.id)
             ended = time.monotonic()
-            due = waiting.pop(number, None)
-            if due is None:
+            sent = waiting.pop(number, None)
+            if sent is None:
                 outcome = TWICE
-            elif ended - due > self._terms.deadline + self._terms.stream_grace:
+            elif self._clock.seconds - sent.since > self._terms.deadline + self._terms.stream_grace:
                 outcome = LOST
             elif message.error_message:
                 outcome = STREAM_ERROR
             else:
                 outcome = self._judge(response, number, subject.answers[number % len(subject.answers)])
-            self._ends.append(End(subject.model, ended if due is None else due, ended, outcome))
+            self._ends.append(End(subject.model, ended if sent is None else sent.due, ended, outcome))
 
     def _with_timeout(self, request: bytes) -> bytes:
         """A message of a stream has no deadline of its own but by this parameter."""
