@@ -45,3 +45,12 @@ def test_without_a_warm_up_the_second_half_counts(monkeypatch: pytest.MonkeyPatc
     *_, history = history_of([40 * MB, 60 * MB, 80 * MB, 80 * MB, 80 * MB, 80 * MB], monkeypatch)
     (growth,) = history.growths()
     assert growth.bytes == 0
+
+
+def test_a_client_that_is_connected_now_and_then_is_no_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History({"server": 1})
+    for descriptors in (9, 9, 9, 9, 13, 9, 9, 13):
+        monkeypatch.setattr(Holding, "of", lambda _, descriptors=descriptors: Holding(MB, descriptors, 1))
+        history.sample(0)
+    assert history.more(lambda holding: holding.descriptors, 2) == {}
+    assert history.more(lambda holding: holding.threads + len(history._done), -1) == {"server": (9, 9)}
