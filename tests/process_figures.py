@@ -43,6 +43,7 @@ class History:
         self._processes = processes
         self._done: list[int] = []
         self._samples: dict[str, list[Holding]] = {name: [] for name in processes}
+        self._begin: int | None = None
 
     def sample(self, done: int) -> None:
         """Takes one sample of each, when so much is done."""
@@ -50,16 +51,37 @@ class History:
         for name, pid in self._processes.items():
             self._samples[name].append(Holding.of(pid))
 
+    def growing(self, last: int) -> list[str]:
+        """Processes whose memory grew over so many last samples, more surely than chance would have it."""
+        growths = self._growths(max(len(self._done) - last, 0))
+        return [growth.name for growth in growths if growth.low > 0]
+
+    def begin(self) -> None:
+        """What comes from now on is measured; all before was to warm up."""
+        self._begin = len(self._done)
+
     def growths(self) -> "list[Growth]":
-        """Of the second half: the first one is to warm up."""
-        half = len(self._done) // 2
-        return [Growth.of(name, self._done[half:], samples[half:]) for name, samples in self._samples.items()]
+        """Since `begin`, or else of the second half: the first one is to warm up."""
+        return self._growths(self._first)
 
     def more(self, of: Callable[[Holding], int], most: int) -> dict[str, tuple[int, int]]:
-        """Processes that hold more than `most` more at the end of the second half than at its beginning."""
-        half = len(self._done) // 2
-        ends = {name: (of(samples[half]), of(samples[-1])) for name, samples in self._samples.items()}
+        """Processes that hold more than `most` more at the end of what is measured than at its beginning.
+
+        The least of a quarter of the samples counts: in some of them a client is connected that is not in others.
+        """
+        some = max((len(self._done) - self._first) // 4, 1)
+        ends = {
+            name: (min(map(of, samples[self._first :][:some])), min(map(of, samples[-some:])))
+            for name, samples in self._samples.items()
+        }
         return {name: (first, last) for name, (first, last) in ends.items() if last > first + most}
+
+    @property
+    def _first(self) -> int:
+        return len(self._done) // 2 if self._begin is None else self._begin
+
+    def _growths(self, first: int) -> "list[Growth]":
+        return [Growth.of(name, self._done[first:], samples[first:]) for name, samples in self._samples.items()]
 
 
 class Growth(NamedTuple):
