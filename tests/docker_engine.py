@@ -116,6 +116,8 @@ def _any_engine(folder: Path) -> Iterator[Engine]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+        # What the engine leaves mounted, and nobody could remove the folder.
+        subprocess.run(["umount", f"{folder}/exec/netns/default"], capture_output=True, check=False)
 
 
 def _is_up(engine: Engine) -> bool:
