@@ -41,11 +41,11 @@ class Family:
     def starting(self) -> list[int]:
         """Workers that import their framework or load their model."""
         ready = self.ever_ready()
-        return [child.pid for child in self._children() if child.pid not in ready and child.name() != _TEMPLATE]
+        return [child.pid for child in self._children() if child.pid not in ready and _name(child) != _TEMPLATE]
 
     def templates(self) -> list[int]:
         """Templates, ready or not."""
-        return [child.pid for child in self._children() if child.name() == _TEMPLATE]
+        return [child.pid for child in self._children() if _name(child) == _TEMPLATE]
 
     def kill_oldest(self, model: str) -> None:
         """SIGKILL of that worker of a model that was ready first."""
@@ -55,6 +55,13 @@ class Family:
 
     def _children(self) -> list[psutil.Process]:
         return [child for child in self._process.children(recursive=True) if is_alive(child)]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:  # it ended just now
+        return ""
 
 
 class Saboteur:
