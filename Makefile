@@ -50,10 +50,10 @@ models: install  ## Train and export the demo models into models/repository, onl
 serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 	@exec $(BIN)/quadriga serve --repository $(REPOSITORY) $(ARGS)
 
-test: models  ## Run every test.
+test: models  ## Run the tests, but those of containers, chaos and soak.
 	$(BIN)/python -m pytest $(ARGS)
 
-fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats a run of the former.
+fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats the damage of a run.
 	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
 	  $(BIN)/python -m pytest -o timeout=1800 -o faulthandler_timeout=0 tests/fuzz $(ARGS)
 	QUADRIGA_FUZZ_STEPS=$${QUADRIGA_FUZZ_STEPS:-200000} $(BIN)/python -m pytest -o timeout=1800 -s tests/server/test_scheduling_machine.py \

@@ -115,6 +115,23 @@ def test_every_service_is_confined_and_bounded(name: str) -> None:
         assert port.startswith("127.0.0.1:")
 
 
+def test_a_service_waits_for_those_that_it_needs_until_they_are_healthy() -> None:
+    needs = {
+        name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}
+        for name, service in COMPOSE["services"].items()
+    }
+    loads = {name for name, service in COMPOSE["services"].items() if service.get("profiles") == ["load"]}
+    healthy = "service_healthy"
+    assert needs == {"server": {}, "prometheus": {}, "grafana": {"prometheus": healthy}} | {
+        name: {"server": healthy} for name in loads
+    }
+    assert all("healthcheck" in COMPOSE["services"][name] for name in COMPOSE["services"].keys() - loads)
+
+
+def test_the_server_has_shared_memory_for_clients_that_keep_tensors_there() -> None:
+    assert COMPOSE["services"]["server"]["shm_size"]
+
+
 def test_the_loads_are_on_every_format_of_the_demo_network() -> None:
     commands = [each["command"] for each in COMPOSE["services"].values() if each.get("profiles") == ["load"]]
     assert {command[1] for command in commands} == {"same_onnx", "same_torchscript", "same_savedmodel", "same_keras"}
