@@ -534,7 +534,8 @@ class SimulatedScheduling(World):
                 call.losses += number == 0
                 call.guilty = alone and number == 0 and call.losses >= MAX_LOSSES
                 call.stage = Stage.HELD if call.guilty else Stage.AGAIN
-                self._offences[call.data, call.key] += call.guilty
+                # One that is dead is not run again, and would never be found guilty.
+                self._offences[call.data, call.key] += alone and number == 0 and (call.guilty or call.dead(self.now))
         self._departed += [each for each in self._workers if each is worker]
         self._workers = [each for each in self._workers if each is not worker]
         self.scheduler.remove_worker(worker, loss, held)

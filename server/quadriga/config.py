@@ -25,7 +25,7 @@ _PENDING_BYTES: Final = (0, 2**50)
 #: Less would refuse what gRPC itself sends along; more is not metadata.
 _METADATA_BYTES: Final = (1_024, 1_048_576)
 #: No Python with NumPy comes up with less.
-_LEAST_WORKER_BYTES: Final = 64 * 1024 * 1024
+_WORKER_BYTES: Final = (64 * 1024 * 1024, 2**50)
 _STREAMS: Final = (1, 1_000_000)
 _CONNECTIONS: Final = (0, 1_000_000)
 #: gRPC counts milliseconds in 31 bits.
@@ -217,9 +217,10 @@ class ServerConfig:
             raise ConfigError(f"transport is 'native', which has no {setting}; use auto or grpcio, or leave that away")
 
     def _check_workers(self) -> None:
-        if self.worker_memory_bytes and self.worker_memory_bytes < _LEAST_WORKER_BYTES:
+        low, high = _WORKER_BYTES
+        if self.worker_memory_bytes and not low <= self.worker_memory_bytes <= high:
             raise ConfigError(
-                f"worker_memory_bytes is {self.worker_memory_bytes}; expected 0 (any) or at least {_LEAST_WORKER_BYTES}"
+                f"worker_memory_bytes is {self.worker_memory_bytes}; expected 0 (any), or {low} to {high}"
             )
         if self.worker_read and self.confine_workers == "off":
             raise ConfigError("worker_read is given, but confine_workers is 'off': workers read what the server does")

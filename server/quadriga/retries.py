@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from quadriga.answers import Answers
+from quadriga.batching import is_dead
 from quadriga.errors import RequestError, WorkerLost
 from quadriga.guilty_requests import GuiltyRequests
 from quadriga.requests import Batch, Request
@@ -130,6 +131,9 @@ class Retries:
         self._blamed += 1
         match judge(batch, hung=loss.reason == "hung"):
             case Verdict.AGAIN:
+                if len(batch.requests) == 1 and is_dead(batch.requests[0], now):
+                    # It will not be run again, and never be found guilty: the same bytes would cost a worker each time.
+                    self._guilty.remember(batch.requests[0], now)
                 self._put(batch)
             case Verdict.DIVIDED:
                 log.warning("model %s: the %d requests of a batch are run one by one", self._name, len(batch.requests))

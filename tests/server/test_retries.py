@@ -140,6 +140,20 @@ async def test_a_batch_that_hung_is_not_run_again_as_it_was() -> None:
     assert [refused(caller) for caller in callers] == [False, True, False]
 
 
+@in_a_loop
+async def test_the_same_bytes_cost_two_workers_though_their_callers_never_wait() -> None:
+    scheduler = make()
+    instance = Instance(scheduler, lambda values: POISON in values, "hung")
+    for _ in range(2):
+        caller = submit(scheduler, value=POISON)
+        await turn()
+        caller.cancelled = True
+        await run_to_the_end(instance)
+    with pytest.raises(WorkerLost):
+        submit(scheduler, value=POISON)
+    assert len(instance.losses) == 2
+
+
 def cost(batch: list[bool], reason: str) -> int:
     """How many workers it takes to find the guilty ones of a batch."""
     if not any(batch):

@@ -226,7 +226,7 @@ def test_memory_beyond_the_limit_fails_the_load_and_not_the_server(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--worker-memory-bytes", "1000"), "worker_memory_bytes is 1000; expected 0 (any) or at least 67108864"),
+        (("--worker-memory-bytes", "1000"), "worker_memory_bytes is 1000; expected 0 (any), or 67108864 to "),
         (("--worker-read", "/usr"), "worker_read is given, but confine_workers is 'off'"),
         (("--confine-workers", "on", "--worker-read", "/nowhere"), "worker_read /nowhere does not exist"),
     ],

@@ -21,6 +21,7 @@ import msgspec
 
 from quadriga.backends import BACKENDS, import_backend
 from quadriga.backends.base import CPU, Backend, ModelLoadError, first_line
+from quadriga.errors import one_line
 from quadriga.specs import ModelSpec
 from quadriga.workers.channel import Channel, ChannelClosed
 from quadriga.workers.confinement import confine, forbid_new_privileges
@@ -190,7 +191,7 @@ def run_batch(backend: Backend, spec: ModelSpec, slab: AttachedSlab, batch: RunB
         size, regions = slab.put_outputs(batch.slot, outputs)
     except Exception as error:
         log.exception("a batch failed")
-        return BatchFailed(batch.slot, f"{type(error).__name__}: {error}")
+        return BatchFailed(batch.slot, one_line(f"{type(error).__name__}: {error}"))
     return BatchDone(
         slot=batch.slot,
         segment_size=size,

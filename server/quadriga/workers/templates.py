@@ -132,6 +132,7 @@ class Templates:
         if self._timer is not None and not self._wanted:
             self._timer.cancel()
             self._timer = None
+        self.look()  # one that has ended while it imported held up those that are wanted
 
     def _start_next(self) -> None:
         """One at a time: they are in no hurry."""

@@ -250,7 +250,9 @@ class Worker(Generic[Work]):
                 # Whatever went wrong above: the batches that it held have callers who wait. Until now they were in hand
                 # here, and a drain has waited for them.
                 if reason == "hung":
-                    how = f"ran a batch for more than {self._watchdog.seconds:g} s and was killed"
+                    limit = f"{self._watchdog.seconds:g} s"
+                    hint = "raise parameters.batch_timeout_seconds if batches need longer"
+                    how = f"ran a batch for more than {limit} and was killed; {hint}"
                 log.warning("%s %s: %s%s", self.name, reason, how, self._process.last_words())
                 self._events.lost(self, Loss(reason, how), self.abandon())
 
