@@ -26,6 +26,7 @@ from quadriga_proto.inference_pb2 import InferTensorContents
 EXAMPLES = CASES // 20
 #: Of numpy's arrays.
 MOST_DIMENSIONS = 64
+MOST_ROWS = 8
 datatypes = st.sampled_from([*DATATYPES, "", "FP31", "fp32", "OBJECT"])
 sizes = st.sampled_from([0, 1, 2, 3, 4, 8, -1, -2, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63)])
 shapes = st.lists(sizes, max_size=5) | st.lists(st.integers(0, 4), max_size=4) | st.just([1] * 70)
@@ -75,5 +76,6 @@ def test_typed_contents_are_encoded_or_refused(datatype: str, shape: list[int], 
         raw = contents_to_raw(datatype, shape, contents)
     except CodecError:
         return
-    if all(size >= 0 for size in shape) and len(shape) <= MOST_DIMENSIONS:
+    # An empty array's other sizes may be beyond all memory, which numpy refuses, and the server before it.
+    if all(0 <= size <= MOST_ROWS for size in shape) and len(shape) <= MOST_DIMENSIONS:
         assert from_raw(datatype, shape, raw).shape == tuple(shape)

@@ -20,7 +20,7 @@ from running_server import RunningServer, write_fake
 from quadriga_proto import inference_pb2 as pb
 
 #: Of them, in each of two tests; hypothesis takes some milliseconds to make one.
-BY_STRUCTURE = CASES // 40
+BY_STRUCTURE = CASES // 50
 SECONDS = 30.0
 STREAM_SECONDS = max(300, CASES // 100)
 UNDER_WAY = 64

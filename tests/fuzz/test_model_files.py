@@ -23,7 +23,7 @@ from running_server import RunningServer, wait_for, write_fake
 from quadriga_proto import inference_pb2 as pb
 
 #: Damaged copies per format.
-COPIES = max(3, CASES // 1_000)
+COPIES = max(5, CASES // 2_000)
 LOAD_SECONDS = 120.0
 UNDER_WAY = 2
 #: The workers of the good models, and the templates of all formats but ONNX.
