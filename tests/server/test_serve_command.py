@@ -25,6 +25,9 @@ OPTIONS: Mapping[str, tuple[str, str, Any]] = {
     "--poll-seconds": ("poll_seconds", "0.25", 0.25),
     "--transport": ("transport", "grpcio", "grpcio"),
     "--templates": ("templates", "off", "off"),
+    "--confine-workers": ("confine_workers", "on", "on"),
+    "--worker-read": ("worker_read", os.pathsep.join(("one", "two")), (Path("one"), Path("two"))),
+    "--worker-memory-bytes": ("worker_memory_bytes", "1000000000", 1_000_000_000),
     "--allow-client-shm": ("allow_client_shm", "1", True),
     "--log-format": ("log_format", "json", "json"),
     "--log-level": ("log_level", "debug", "debug"),
@@ -100,6 +103,8 @@ def test_a_variable_is_a_flag(configs: list[ServerConfig], option: str) -> None:
     env = {"QUADRIGA_REPOSITORY": "one", variable(option): text}
     if option == "--load-model":
         env["QUADRIGA_MODEL_CONTROL"] = "explicit"
+    if option == "--worker-read":
+        env[variable("--confine-workers")] = OPTIONS["--confine-workers"][1]
     if option.startswith("--tls"):
         env |= {variable(other): OPTIONS[other][1] for other in ("--tls-certificate", "--tls-key")}
     if option.startswith("--trace"):
