@@ -1,4 +1,4 @@
-"""What the tests of reliability share: the figures that they measure, printed when all have run; and how CI is short.
+"""What the tests of reliability share: figures, printed when all have run, and how a run is made short.
 
 Where `QUADRIGA_TRANSPORT_DRAW` is set to a number, tests marked `either_transport` run on one transport each, which is
 drawn from it; how many were left out, and from which number, is printed.
