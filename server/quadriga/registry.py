@@ -111,6 +111,12 @@ class ModelRegistry:
         """Every version of every model, by name and number."""
         return [version for name in sorted(self._models) for version in self.versions(name)]
 
+    def drop_dead(self) -> None:
+        """Ends the requests that wait in queues and for which nobody waits any more."""
+        for version in (*self.all(), *self._apart):
+            if version.loaded:
+                version.scheduler.drop_dead()
+
     def names(self) -> set[str]:
         """Every model that is known or remembered."""
         return {*self._models, *self._broken, *self._unloaded}

@@ -68,7 +68,7 @@ class Scheduler:
         self._dispatching = False
         self._refusals_without_look = 0
         self._due_timer: asyncio.TimerHandle | None = None
-        self._expiry = ExpiryTimer(self._expire)
+        self._expiry = ExpiryTimer(self.drop_dead)
         self._idle: asyncio.Event | None = None
 
     @property
@@ -138,6 +138,19 @@ class Scheduler:
         self._workers.clear()
         self.fail_waiting(refusal)
 
+    def drop_dead(self) -> None:
+        """Ends the requests that wait for nobody any more: callers have gone, or deadlines have passed."""
+        self._expiry.cancel()
+        now = time.monotonic_ns()
+        self._fail_dead(self._queue.take_dead(now))
+        if self._retries:
+            self._retries.drop_dead(now)
+            self._dispatch_soon()  # a suspect may have kept others from waiting behind those that run
+        for expiry in (self._queue.next_expiry(), self._retries.next_expiry()):
+            if expiry is not None:
+                self._expiry.watch(expiry, now)
+        self._check_idle()
+
     async def drained(self) -> None:
         """Waits until no request waits or runs."""
         self._idle = asyncio.Event()
@@ -163,7 +176,7 @@ class Scheduler:
         for assigned in held[1:]:
             self._retries.waited(assigned.work)
         blamed = bool(held) and self._retries.lost(held[0].work, loss, time.monotonic_ns())
-        self._expire()
+        self.drop_dead()
         self._dispatch_soon()
         self._check_idle()
         return blamed
@@ -192,7 +205,7 @@ class Scheduler:
         text = f"model {self._name!r} failed on a batch of {assigned.work.rows}: {reason}"
         self._retries.raised(assigned.work, InferenceFailed(text), time.monotonic_ns())
         if self._retries:
-            self._expire()  # while they ran nobody watched their deadlines
+            self.drop_dead()  # while they ran nobody watched their deadlines
         self._dispatch()
         self._check_idle()
 
@@ -298,19 +311,6 @@ class Scheduler:
                 f"model {self._name!r} has {waiting} requests waiting{where}, its limit; send fewer at a time, "
                 "or raise max_queue_size"
             )
-
-    def _expire(self) -> None:
-        """Ends what has waited beyond its deadline, while all workers are busy or away."""
-        self._expiry.cancel()
-        now = time.monotonic_ns()
-        self._fail_dead(self._queue.take_dead(now))
-        if self._retries:
-            self._retries.drop_dead(now)
-            self._dispatch_soon()  # a suspect may have kept others from waiting behind those that run
-        for expiry in (self._queue.next_expiry(), self._retries.next_expiry()):
-            if expiry is not None:
-                self._expiry.watch(expiry, now)
-        self._check_idle()
 
     def _check_idle(self) -> None:
         if self._idle is not None and self.waiting == 0 and self.in_flight == 0:

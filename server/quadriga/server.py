@@ -96,7 +96,8 @@ class Server:
                 self.models, config.log_format, config.log_level, trace_sample=config.trace_sample
             ).handlers(),
         }
-        pending = PendingBytes(config.max_pending_bytes or default_most_bytes(), inference.refused)
+        most_bytes = config.max_pending_bytes or default_most_bytes()
+        pending = PendingBytes(most_bytes, inference.refused, self.models.drop_dead)
         stream_infer = tracing.handler(f"{SERVICE}/ModelStreamInfer", inference.infer)
         streams = {"ModelStreamInfer": partial(InferStream, stream_infer, pending)}
         guard = make_guard(config, inference.refused)

@@ -151,16 +151,23 @@ class InferStream:
     def cancel(self) -> None:
         """See `transports.Stream`."""
         self.cancelled = True
+        self._pending.abandon(self._bytes)
+        for call in self._calls:
+            if call.answer is not None:
+                self._pending.drop(call.size)
         self._calls.clear()
-        self._count(-self._bytes)
+        self._bytes = 0
 
     def answered(self, call: StreamCall, answer: bytes) -> None:
         """Takes a call's answer, which is sent when all before it are."""
-        if self.cancelled or call.answer is not None:
+        if call.answer is not None:
             return
         received = call.size
-        call.answer = answer
+        call.answer = b"" if self.cancelled else answer
         call.request = b""  # it may be large, and the answers before it may take long
+        if self.cancelled:
+            self._pending.drop(received)
+            return
         self._count(call.size - received)
         if self._calls[0] is call:
             self._wake()

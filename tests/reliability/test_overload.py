@@ -26,9 +26,8 @@ pytestmark = pytest.mark.chaos
 
 PROMISE = "overload degrades, not collapses"
 SECONDS = max(float(os.environ.get("QUADRIGA_CHAOS_SECONDS", "60")), 6.0)
-#: From which on figures rest on enough seconds to be held against what is promised; below, against half of it.
+#: From which on the figures of a model whose generator competes with it rest on enough seconds to be held to a bound.
 FULL_SECONDS = 30.0
-KEPT = 0.9 if SECONDS >= FULL_SECONDS else 0.5
 OVERLOAD = 3.0
 QUEUE = 64
 SLEEP_MS = 20
@@ -145,14 +144,13 @@ def test_a_model_bound_by_time_keeps_its_goodput_and_its_queue(
     peak, beyond, afterwards = overload(server, request, transport)
     refusal_us = show(figures, f"a model that sleeps, {transport}", peak, beyond, afterwards)
     assert beyond.refused > beyond.answered
-    assert beyond.goodput > KEPT * peak.goodput
-    assert afterwards.goodput > KEPT * peak.goodput
+    assert beyond.goodput > 0.9 * peak.goodput
+    assert afterwards.goodput > 0.9 * peak.goodput
+    assert refusal_us < MOST_REFUSAL_US[transport]
     # The queue before it, the batches in both slots, and its own.
     bound_ms = (QUEUE + 3 * BATCH[transport]) / peak.goodput * 1_000
     figures.add(PROMISE, f"what the queue makes of it, {transport}", f"{bound_ms:.0f} ms")
-    if SECONDS >= FULL_SECONDS:
-        assert refusal_us < MOST_REFUSAL_US[transport]
-        assert beyond.p99_ms < TIMES_THE_BOUND * bound_ms
+    assert beyond.p99_ms < TIMES_THE_BOUND * bound_ms
     assert beyond.after.peak_mb < beyond.before.rss_mb + MOST_GROWTH_MB
 
 

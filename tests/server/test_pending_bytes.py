@@ -10,9 +10,13 @@ from quadriga.transports import pending_bytes
 from quadriga.transports.pending_bytes import PendingBytes, default_most_bytes
 
 
+def nothing() -> None:
+    """Drops no work."""
+
+
 def test_beyond_the_limit_messages_are_refused_and_counted() -> None:
     refused: Counter[tuple[str, str]] = Counter()
-    pending = PendingBytes(100, refused)
+    pending = PendingBytes(100, refused, nothing)
     pending.now = 60
     assert pending.refusal(40) is None
     error = pending.refusal(41)
@@ -25,7 +29,28 @@ def test_beyond_the_limit_messages_are_refused_and_counted() -> None:
 
 
 def test_one_message_alone_is_taken_whatever_its_size() -> None:
-    assert PendingBytes(100, Counter()).refusal(1_000) is None
+    assert PendingBytes(100, Counter(), nothing).refusal(1_000) is None
+
+
+def test_bytes_of_callers_who_have_gone_count_until_their_work_is_dropped() -> None:
+    looks = []
+
+    def drop_dead() -> None:
+        looks.append(pending.abandoned)
+        pending.drop(pending.abandoned - 30)  # those run
+
+    pending = PendingBytes(100, Counter(), drop_dead)
+    pending.now = 90
+    pending.abandon(80)
+    assert pending.refusal(10) is None
+    assert looks == []
+    assert pending.refusal(60) is None
+    assert (pending.now, pending.abandoned, looks) == (40, 30, [80])
+    assert pending.refusal(61) is not None
+    assert looks == [80]  # for what runs nobody looks again
+    pending.abandon(10)
+    assert pending.refusal(61) is None
+    assert (pending.now, looks) == (30, [80, 40])
 
 
 def test_the_default_is_a_quarter_of_the_memory_or_of_the_containers(

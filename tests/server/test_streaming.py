@@ -31,7 +31,7 @@ class Service:
 
 
 def pending_bytes(most: int = 10**9) -> PendingBytes:
-    return PendingBytes(most, Counter())
+    return PendingBytes(most, Counter(), lambda: None)
 
 
 def open_stream(
@@ -185,9 +185,13 @@ def test_a_message_too_many_is_refused_in_its_place_and_what_is_sent_makes_room(
     assert len(service.calls) == 3
 
 
-def test_what_a_stream_has_in_hand_goes_with_it() -> None:
-    pending = pending_bytes()
-    stream = open_stream(Service(), requests=2, pending=pending)
-    assert pending.now
+def test_what_a_stream_has_in_hand_goes_with_the_work_on_it() -> None:
+    service, pending = Service(), pending_bytes()
+    stream = open_stream(service, requests=3, pending=pending)  # 9 bytes each
+    service.answer(2)
     stream.cancel()
-    assert pending.now == 0
+    assert (pending.now, pending.abandoned) == (18, 18)
+    for call in service.calls[:2]:
+        call.fail("CANCELLED", "nobody waits")
+        call.fail("CANCELLED", "nobody waits")
+    assert (pending.now, pending.abandoned) == (0, 0)

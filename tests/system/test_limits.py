@@ -138,6 +138,36 @@ def test_requests_beyond_the_bytes_in_hand_are_refused_until_some_are_answered(
     assert server.stop() == 0
 
 
+def test_what_callers_sent_who_have_gone_counts_until_it_is_dropped_and_then_makes_room(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    any_size = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}
+    write_fake(tmp_path, "hangs", {**any_size, "hang_on": 1.0}, "max_batch_size = 1")
+    write_fake(tmp_path, "echo", any_size)
+    server = start("--repository", str(tmp_path), "--max-pending-bytes", "100000", "--drain-seconds", "0.1")
+    hanging = infer_request("hangs", x=np.ones((1, 4), np.float32)).SerializeToString()
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = method(channel, "ModelInfer")
+        hung = [infer.future(hanging, timeout=120) for _ in range(2)]
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="hangs") == 2, "the model to hang")
+        abandoned = infer.future(infer_request("hangs", x=np.zeros((1, 20_000), np.float32)).SerializeToString())
+        wait_for(lambda: server.metric("quadriga_queue_depth", model="hangs") == 1, "the large request to wait")
+        abandoned.cancel()
+        large = infer_request("echo", x=np.zeros((1, 20_000), np.float32))
+
+        def is_answered() -> bool:  # the server hears of the cancellation a moment later
+            try:
+                return bool(rpc(channel, "ModelInfer", large).model_name == "echo")
+            except grpc.RpcError:
+                return False
+
+        wait_for(is_answered, "its room")
+        assert server.metric("quadriga_requests_total", model="hangs", code="CANCELLED") == 1
+        assert server.metric("quadriga_queue_depth", model="hangs") == 0
+        for call in hung:
+            call.cancel()
+
+
 def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
     start: Callable[..., RunningServer], repository: Path
 ) -> None:

@@ -31,10 +31,26 @@ LAST_RESPONSE_SECONDS: Final = 2.0
 class GrpcioCall:
     """A call that a coroutine of grpc.aio waits for."""
 
-    __slots__ = ("_context", "_future", "cancelled", "expires_ns", "failure", "request", "response")
+    __slots__ = (
+        "_context",
+        "_counted",
+        "_future",
+        "_pending",
+        "cancelled",
+        "expires_ns",
+        "failure",
+        "request",
+        "response",
+    )
 
-    def __init__(self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
+    def __init__(
+        self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]", pending: PendingBytes
+    ) -> None:
+        """Counts its bytes among those in hand, until it has ended and its response is sent."""
         self.request = request
+        self._pending = pending
+        self._counted = len(request)
+        pending.now += self._counted
         self.response: bytes | None = None
         self.failure: tuple[str, str, Mapping[str, str]] | None = None
         self.cancelled = False
@@ -63,7 +79,9 @@ class GrpcioCall:
             try:
                 await self._future
             except asyncio.CancelledError:
-                self.cancelled = True
+                if self.response is None and self.failure is None:
+                    self.cancelled = True
+                    self._pending.abandon(self._counted)
                 raise
         if self.response is not None:
             return self.response
@@ -73,7 +91,16 @@ class GrpcioCall:
         await self._context.abort(grpc.StatusCode[code], message, tuple(trailers.items()))
         raise AssertionError("abort raises")
 
+    def close(self) -> None:
+        """Gives its bytes back, once its coroutine has ended; those of one whose caller has gone when it is failed."""
+        if not self.cancelled:
+            self._pending.now -= self._counted
+            self._counted = 0
+
     def _end(self) -> None:
+        if self.cancelled:
+            self._pending.drop(self._counted)
+            self._counted = 0
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
@@ -141,9 +168,8 @@ def _unary_methods(
 def _coroutine(handler: Handler, calls: CallsInHand, pending: PendingBytes) -> Callable[[bytes, Any], Awaitable[bytes]]:
     async def serve(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         calls.begin(context)
-        call = GrpcioCall(request, context)
         refusal = pending.refusal(len(request))
-        pending.now += len(request)
+        call = GrpcioCall(request, context, pending)
         try:
             if refusal is None:
                 handle(handler, call)
@@ -151,7 +177,7 @@ def _coroutine(handler: Handler, calls: CallsInHand, pending: PendingBytes) -> C
                 fail(call, refusal)
             return await call.finished()
         finally:
-            pending.now -= len(request)
+            call.close()
 
     return serve
 

@@ -56,15 +56,21 @@ _Event = tuple[int, int, int, bytes | None, bytes | str | None, _Details | None]
 
 
 class NativeCall:
-    """A call that waits for its answer in Rust, known there by a number."""
+    """A call that waits for its answer in Rust.
 
-    __slots__ = ("_details", "_id", "_transport", "cancelled", "expires_ns", "request")
+    Attributes:
+        number: By which Rust knows it.
+        counted: Its bytes among those in hand; none once it has ended.
+    """
 
-    def __init__(self, transport: "NativeTransport", id: int, request: bytes, details: _Details) -> None:
+    __slots__ = ("_details", "_transport", "cancelled", "counted", "expires_ns", "number", "request")
+
+    def __init__(self, transport: "NativeTransport", number: int, request: bytes, details: _Details) -> None:
         self.request = request
+        self.number = number
+        self.counted = 0
         self.cancelled = False
         self._transport = transport
-        self._id = id
         self._details = details
         self.expires_ns = expiry(details[2])
 
@@ -74,11 +80,11 @@ class NativeCall:
 
     def respond(self, response: bytes) -> None:
         """See `Call.respond`."""
-        self._transport.respond(self._id, response)
+        self._transport.respond(self, response)
 
     def fail(self, code: str, message: str, trailers: Mapping[str, str] | None = None) -> None:
         """See `Call.fail`."""
-        self._transport.fail(self._id, code, message, trailers)
+        self._transport.fail(self, code, message, trailers)
 
 
 class NativeTransport:
@@ -162,17 +168,24 @@ class NativeTransport:
                 await asyncio.to_thread(self._front.close)
                 self._front = None
 
-    def respond(self, call_id: int, response: bytes) -> None:
+    def respond(self, call: NativeCall, response: bytes) -> None:
         """Answers a call, unless its caller has gone."""
-        if call_id in self._calls and self._front is not None:
-            self._front.respond(call_id, response)
-            self._pending.now -= len(self._calls.pop(call_id).request)
+        if self._end(call) and self._front is not None:
+            self._front.respond(call.number, response)
 
-    def fail(self, call_id: int, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
+    def fail(self, call: NativeCall, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
         """Ends a call with a status, unless its caller has gone."""
-        if call_id in self._calls and self._front is not None:
-            self._front.fail(call_id, _CODES[code], message, list(trailers.items()) if trailers else None)
-            self._pending.now -= len(self._calls.pop(call_id).request)
+        if self._end(call) and self._front is not None:
+            self._front.fail(call.number, _CODES[code], message, list(trailers.items()) if trailers else None)
+
+    def _end(self, call: NativeCall) -> bool:
+        """Gives a call's bytes back; returns whether its caller waits."""
+        size, call.counted = call.counted, 0
+        if self._calls.pop(call.number, None) is None:
+            self._pending.drop(size)
+            return False
+        self._pending.now -= size
+        return True
 
     async def _sent(self) -> None:
         """Waits until Rust has sent all responses, as far as the refusals of callers who try on let it see that."""
@@ -214,15 +227,16 @@ class NativeTransport:
             if kind != EVENT_CALL or request is None or details is None:
                 self._cancel(call_id)
             else:
-                self._begin(NativeCall(self, call_id, request, details), call_id, self._handlers[method])
+                self._begin(NativeCall(self, call_id, request, details), self._handlers[method])
         if self._events and not self._woken:
             self._woken = True
             loop.call_soon(self._take, loop)
 
-    def _begin(self, call: NativeCall, call_id: int, handler: Handler) -> None:
+    def _begin(self, call: NativeCall, handler: Handler) -> None:
         size = len(call.request)
         refusal = self._pending.refusal(size)
-        self._calls[call_id] = call
+        self._calls[call.number] = call
+        call.counted = size
         self._pending.now += size
         if self._stopping:
             self._refused += 1
@@ -239,7 +253,7 @@ class NativeTransport:
         """The caller has gone, or its deadline has passed."""
         call = self._calls.pop(call_id, None)
         if call is not None:
-            self._pending.now -= len(call.request)
+            self._pending.abandon(call.counted)
             call.cancelled = True
 
 
