@@ -70,11 +70,7 @@ def others_wait_behind_suspects(patch: Patch) -> None:
         def add(self, worker: Any) -> None:
             """Does not."""
 
-    def make(old: Any, self: Any, *values: Any) -> None:
-        old(self, *values)
-        self._quarantined = Forgetful()
-
-    around(patch, Scheduler, "__init__", make)
+    _quarantine_in(patch, Forgetful)
 
 
 @FAULTS.add
@@ -83,9 +79,13 @@ def a_suspect_is_never_done_with(patch: Patch) -> None:
         def discard(self, worker: Any) -> None:
             """Does not."""
 
+    _quarantine_in(patch, Unforgiving)
+
+
+def _quarantine_in(patch: Patch, kind: type[set[Any]]) -> None:
     def make(old: Any, self: Any, *values: Any) -> None:
         old(self, *values)
-        self._quarantined = Unforgiving()
+        self._quarantined = kind()
 
     around(patch, Scheduler, "__init__", make)
 
