@@ -4,6 +4,8 @@ Served as "own_backends:Recording" and so on, through the `backend` of a model's
 """
 
 import contextlib
+import ctypes
+import fcntl
 import logging
 import os
 import resource
@@ -137,7 +139,11 @@ class Prying(FakeBackend):
             "datagram": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).close(),
             "local socket": lambda: socket.socket(socket.AF_UNIX).close(),
             "socket pair": lambda: list(map(socket.socket.close, socket.socketpair())),
+            "datagram pair": lambda: list(map(socket.socket.close, socket.socketpair(type=socket.SOCK_DGRAM))),
+            "shared memory by number": lambda: _shared_memory(),
+            "program in memory": lambda: _program_in_memory(),
             "signal": lambda: os.kill(_server(), 0),
+            "signals of a descriptor": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, _server()),
             "signal to itself": lambda: os.kill(os.getpid(), 0),
             "limits of the server": lambda: resource.prlimit(_server(), resource.RLIMIT_NOFILE),
             "own limits": lambda: resource.prlimit(0, resource.RLIMIT_NOFILE),
@@ -154,6 +160,22 @@ class Prying(FakeBackend):
         log.warning("environment: %s", " ".join(os.environ))
         log.warning("descriptors: %s", " ".join(_descriptors()))
         return super().load(source)
+
+
+def _shared_memory() -> None:
+    """System V's: a segment that other programs of the user could attach."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(0, 4096, 0o600)  # IPC_PRIVATE
+    if segment < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    libc.shmctl(segment, 0, None)  # IPC_RMID
+
+
+def _program_in_memory() -> None:
+    """A copy of a program in a file that has no name."""
+    with os.fdopen(os.memfd_create("program"), "wb", buffering=0) as copy:
+        copy.write(Path("/bin/true").read_bytes())
+        subprocess.run([f"/proc/self/fd/{copy.fileno()}"], pass_fds=[copy.fileno()], check=True)
 
 
 def _server() -> int:

@@ -25,7 +25,8 @@ ONCE = RetryPolicy(attempts=1)
 ALLOWED = {"own model", "own temporary file", "socket pair", "signal to itself", "own limits"}
 FORBIDDEN = {
     "secret", "other model", "writing beside the model", "emptying a file", "program", "network", "datagram",
-    "local socket", "signal", "limits of the server", "memory of the server", "environment of the server",
+    "local socket", "datagram pair", "shared memory by number", "program in memory", "signal",
+    "signals of a descriptor", "limits of the server", "memory of the server", "environment of the server",
 }  # fmt: skip
 
 pytestmark = pytest.mark.skipif(bool(lacking()), reason="this machine's kernel cannot confine a process wholly")

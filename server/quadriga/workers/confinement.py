@@ -63,7 +63,7 @@ def confine(asked: Confinement) -> None:
         expect_one_thread,
         drop_capabilities,
         lambda: landlock.restrict(rules(asked)),
-        lambda: seccomp.refuse(local_sockets=asked.gpu),
+        lambda: seccomp.refuse(local_sockets=asked.gpu, programs=asked.gpu),
     )
     for step in steps:
         try:

@@ -2,7 +2,7 @@
 
 The filter is a program of the kernel's classic BPF that sees a call's number and its arguments in registers. It refuses
 what reaches the network, other processes, or around such a filter (io_uring); all else goes on as before, at the cost
-of some 30 comparisons, which the kernel spares itself for calls that no comparison of arguments concerns.
+of some 50 comparisons, which the kernel spares itself for calls that no comparison of arguments concerns.
 """
 
 import ctypes
@@ -20,8 +20,9 @@ _PR_SET_SECCOMP: Final = 22
 _MODE_FILTER: Final = 2
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000  # and the error's number
-# Instructions of classic BPF: load a word, jump if equal, jump if greater or equal, return.
+# Instructions of classic BPF: load a word, keep some of its bits, jump if equal, jump if greater or equal, return.
 _LOAD: Final = 0x20
+_AND: Final = 0x54
 _JUMP_EQUAL: Final = 0x15
 _JUMP_AT_LEAST: Final = 0x35
 _RETURN: Final = 0x06
@@ -29,6 +30,8 @@ _RETURN: Final = 0x06
 _NUMBER: Final = 0
 _ARCHITECTURE: Final = 4
 _FIRST_ARGUMENT: Final = 16
+_ARGUMENT_BYTES: Final = 8
+_ALL_BITS: Final = 0xFFFFFFFF
 #: Calls of x86-64's second interface, x32, begin here; no other architecture has numbers as high.
 _X32: Final = 0x40000000
 
@@ -78,8 +81,38 @@ _OWN_PROCESS_ONLY: Final = {
     "rt_tgsigqueueinfo": (297, 240),
     "prlimit64": (302, 261),
 }
+#: Memory, queues and locks by number (System V's), which all programs of a user share.
+_SHARED_BY_NUMBER: Final = {
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
+}
+#: Landlock sees no program that lies in memory alone.
+_PROGRAMS: Final = {"execve": (59, 221), "execveat": (322, 281)}
+#: Those by which a descriptor's signals can be sent to another process: what their second argument must not be.
+_SIGNAL_SETTINGS: Final = {
+    "fcntl": ((72, 25), (8, 10, 15)),  # F_SETOWN, F_SETSIG, F_SETOWN_EX of fcntl.h
+    "ioctl": ((16, 29), (0x8901, 0x8902)),  # FIOSETOWN, SIOCSPGRP of sockios.h
+}
 _IO_URING_SETUP: Final = (425, 425)
+#: Its flags lie in memory, where no filter looks; the C library then takes `clone`.
+_CLONE3: Final = (435, 435)
+_CLONE: Final = (56, 220)
+#: CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of sched.h.
+_NAMESPACES: Final = (
+    0x00000080 | 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+)
 _SOCKET: Final = (41, 198)
+_SOCKETPAIR: Final = (53, 199)
+_SOCKET_TYPES: Final = 0xF
 
 
 class Instruction(NamedTuple):
@@ -103,11 +136,12 @@ def available() -> bool:
     return mode >= 0
 
 
-def refuse(*, local_sockets: bool) -> None:
+def refuse(*, local_sockets: bool, programs: bool) -> None:
     """Refuses the calling thread, which has to be the only one, what the tables name; for good.
 
     Args:
-        local_sockets: Whether sockets of this machine (AF_UNIX) can still be made; pairs of them always can.
+        local_sockets: Whether sockets of this machine (AF_UNIX) can still be made; connected pairs of them always can.
+        programs: Whether programs can still be started.
 
     Raises:
         OSError: The kernel takes no filter, or no-new-privileges is not set.
@@ -115,7 +149,7 @@ def refuse(*, local_sockets: bool) -> None:
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
         raise OSError(errno.ENOSYS, f"seccomp: there is no filter for {platform.machine()}")
-    code = assemble(filter_of(architecture, os.getpid(), local_sockets=local_sockets))
+    code = assemble(filter_of(architecture, os.getpid(), local_sockets=local_sockets, programs=programs))
     program = _Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
@@ -123,10 +157,11 @@ def refuse(*, local_sockets: bool) -> None:
         raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
-def filter_of(architecture: Architecture, pid: int, *, local_sockets: bool) -> list[Instruction]:
+def filter_of(architecture: Architecture, pid: int, *, local_sockets: bool, programs: bool) -> list[Instruction]:
     """The program; pure."""
     column = architecture.column
-    refused = [numbers[column] for table in (_OTHER_PROCESSES, _KERNEL) for numbers in table.values()]
+    tables = (_OTHER_PROCESSES, _KERNEL, _SHARED_BY_NUMBER, *(() if programs else (_PROGRAMS,)))
+    refused = [numbers[column] for table in tables for numbers in table.values()]
     program = [
         Instruction(_LOAD, _ARCHITECTURE),
         Instruction(_JUMP_EQUAL, architecture.audit, 1, 0),
@@ -134,13 +169,20 @@ def filter_of(architecture: Architecture, pid: int, *, local_sockets: bool) -> l
         Instruction(_LOAD, _NUMBER),
         *_refuse_if(_JUMP_AT_LEAST, _X32, errno.EPERM),
         *_refuse_if(_JUMP_EQUAL, _IO_URING_SETUP[column], errno.ENOSYS),
+        *_refuse_if(_JUMP_EQUAL, _CLONE3[column], errno.ENOSYS),
     ]
     for number in refused:
         program += _refuse_if(_JUMP_EQUAL, number, errno.EPERM)
     for name, numbers in _OWN_PROCESS_ONLY.items():
         own = (pid, 0) if name == "prlimit64" else (pid,)  # 0 is the caller there, and all of its group elsewhere
-        program += _refuse_unless(numbers[column], own, errno.EPERM)
-    program += _refuse_unless(_SOCKET[column], (socket.AF_UNIX,) if local_sockets else (), errno.EACCES)
+        program += _by_argument(numbers[column], 0, passes=own, error=errno.EPERM)
+    for numbers, settings in _SIGNAL_SETTINGS.values():
+        program += _by_argument(numbers[column], 1, refused=settings, error=errno.EPERM)
+    program += _by_argument(_CLONE[column], 0, _NAMESPACES, passes=(0,), error=errno.EPERM)
+    # A socket of datagrams can send to any other that has a name, also one of a pair.
+    program += _by_argument(_SOCKETPAIR[column], 1, _SOCKET_TYPES, passes=(socket.SOCK_STREAM,), error=errno.EACCES)
+    families = (socket.AF_UNIX,) if local_sockets else ()
+    program += _by_argument(_SOCKET[column], 0, passes=families, error=errno.EACCES)
     return [*program, Instruction(_RETURN, _ALLOW)]
 
 
@@ -155,11 +197,25 @@ def _refuse_if(comparison: int, operand: int, error: int) -> Iterator[Instructio
     yield Instruction(_RETURN, _REFUSE | error)
 
 
-def _refuse_unless(number: int, allowed: Sequence[int], error: int) -> Iterator[Instruction]:
-    """Refuses a call of a number unless its first argument is one of those."""
-    yield Instruction(_JUMP_EQUAL, number, 0, len(allowed) + 3)
-    yield Instruction(_LOAD, _FIRST_ARGUMENT)
-    for place, value in enumerate(allowed):
-        yield Instruction(_JUMP_EQUAL, value, len(allowed) - place, 0)
-    yield Instruction(_RETURN, _REFUSE | error)
-    yield Instruction(_RETURN, _ALLOW)
+def _by_argument(
+    number: int,
+    argument: int,
+    bits: int = _ALL_BITS,
+    *,
+    passes: Sequence[int] = (),
+    refused: Sequence[int] = (),
+    error: int,
+) -> Iterator[Instruction]:
+    """Judges a call of a number by some bits of an argument, the first being 0.
+
+    One that is among `passes` passes, or else one that is not among `refused`, where those are given.
+    """
+    listed = passes or refused
+    last = (_REFUSE | error, _ALLOW) if not refused else (_ALLOW, _REFUSE | error)
+    yield Instruction(_JUMP_EQUAL, number, 0, len(listed) + 4)
+    yield Instruction(_LOAD, _FIRST_ARGUMENT + argument * _ARGUMENT_BYTES)
+    yield Instruction(_AND, bits)
+    for place, value in enumerate(listed):
+        yield Instruction(_JUMP_EQUAL, value, len(listed) - place, 0)
+    for verdict in last:
+        yield Instruction(_RETURN, verdict)
