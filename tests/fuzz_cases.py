@@ -47,16 +47,23 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
     for _ in range(chance.choice((1, 1, 1, 3, 20))):
         at = chance.randrange(len(data) + 1)
         match chance.randrange(6):
-            case 0 if len(data) > 1:
-                del data[at:]
-            case 1:
-                del data[at : at + chance.randrange(1, 64)]
-            case 2:
-                data[at:at] = chance.randbytes(chance.randrange(1, 64))
-            case 3:
-                data[at:at] = data[at : at + chance.randrange(1, 400)]
+            case 0 | 1 | 2 | 3 as how if how or len(data) > 1:
+                shift(data, at, how, chance, longest=64, longest_copy=400)
             case 4:
                 data[at : at + 8] = chance.choice((b"\xff" * 8, b"\x00" * 8, b"\xff" * 7 + b"\x7f"))
             case _ if at < len(data):
                 data[at] ^= 1 << chance.randrange(8)
     return bytes(data)
+
+
+def shift(data: bytearray, at: int, how: int, chance: random.Random, longest: int, longest_copy: int) -> None:
+    """Cuts bytes off (`how` is 0), leaves fewer than `longest` out (1) or puts them in (2), or has some twice (3)."""
+    match how:
+        case 0:
+            del data[at:]
+        case 1:
+            del data[at : at + chance.randrange(1, longest)]
+        case 2:
+            data[at:at] = chance.randbytes(chance.randrange(1, longest))
+        case _:
+            data[at:at] = data[at : at + chance.randrange(1, longest_copy)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from fuzz_cases import shift
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -109,14 +110,8 @@ class Mutations:
     def _damage(self, data: bytearray, chance: random.Random) -> None:
         at = chance.randrange(len(data) + 1)
         match chance.randrange(6):
-            case 0:
-                del data[at:]
-            case 1:
-                del data[at : at + chance.randrange(1, 9)]
-            case 2:
-                data[at:at] = chance.randbytes(chance.randrange(1, 9))
-            case 3:
-                data[at:at] = data[at : at + chance.randrange(1, 40)]
+            case 0 | 1 | 2 | 3 as how:
+                shift(data, at, how, chance, longest=9, longest_copy=40)
             case 4 if at < len(data):
                 data[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, data[at] ^ 1 << chance.randrange(8)))
             case _:

@@ -36,6 +36,11 @@ def infer_request(model: str, **arrays: np.ndarray[Any, Any]) -> pb.ModelInferRe
     return request
 
 
+def model_index(channel: grpc.Channel) -> dict[str, pb.RepositoryIndexResponse.ModelIndex]:
+    """What RepositoryIndex says of each model, by name."""
+    return {model.name: model for model in rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest()).models}
+
+
 def outputs_of(response: pb.ModelInferResponse) -> dict[str, np.ndarray[Any, Any]]:
     """The outputs of a response, by name."""
     return {

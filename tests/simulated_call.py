@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from quadriga.errors import Cancelled, DeadlineExceeded, InferenceFailed, ModelNotReady, RequestError, WorkerLost
-from quadriga.requests import Course, Output
+from quadriga.requests import Course, Output, Request
 
 
 class Stage(Enum):
@@ -133,3 +133,10 @@ class SimulatedCall:
             case ModelNotReady():
                 return self.given_up
         return False
+
+
+def call_of(request: Request) -> SimulatedCall:
+    """The call that a request was made for."""
+    caller = request.caller
+    assert isinstance(caller, SimulatedCall)
+    return caller

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from fuzz_cases import CASES, chance, damaged
 from hostile_models import ESCAPED, FILES, REASONS, SECRET, write_hostile_models
-from oip import infer_request, method, outputs_of, rpc
+from oip import infer_request, method, model_index, outputs_of, rpc
 from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -136,8 +136,7 @@ def test_a_hostile_model_is_refused_with_its_reason(refusals: dict[str, tuple[st
 def test_no_hostile_model_has_a_worker_or_brings_others_down(home: Home, refusals: dict[str, tuple[str, str]]) -> None:
     expect_health(home.server)
     with grpc.insecure_channel(home.server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-    states = {model.name: model.state for model in index.models}
+        states = {name: model.state for name, model in model_index(channel).items()}
     assert {name for name, state in states.items() if state == "READY"} == {"good", *good_models()}
     assert not {name for name in refusals if states.get(name) == "LOADING"}
 

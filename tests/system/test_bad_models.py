@@ -10,10 +10,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from oip import infer_request, rpc
+from oip import infer_request, model_index, rpc
 from running_server import RunningServer, run_cli, write_fake
-
-from quadriga_proto import inference_pb2 as pb
 
 TINY_MODELS = Path(__file__).parents[1] / "server" / "backends"
 FILES = {
@@ -96,8 +94,8 @@ def server(
 def reasons(server: RunningServer) -> dict[str, str]:
     """What RepositoryIndex says of each model that is unavailable."""
     with grpc.insecure_channel(server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-    return {model.name: model.reason for model in index.models if model.state == "UNAVAILABLE"}
+        index = model_index(channel)
+    return {name: model.reason for name, model in index.items() if model.state == "UNAVAILABLE"}
 
 
 def test_only_what_is_bad_is_unavailable(reasons: dict[str, str]) -> None:

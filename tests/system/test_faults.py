@@ -10,11 +10,10 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 import pytest
-from oip import error_of, infer_request, method, rpc
+from oip import error_of, infer_request, method, model_index
 from running_server import SLAB, RunningServer, open_files, wait_for, write_fake
 from steady_load import CALL_SECONDS, Load
 
-from quadriga_proto import inference_pb2 as pb
 from quadriga_proto.conventions import PUSHBACK_TRAILER
 
 
@@ -133,9 +132,8 @@ def test_a_worker_that_leaves_during_load_is_a_boot_failure(
     write_fake(tmp_path, "healthy")
     server = start("--repository", str(tmp_path))
     with grpc.insecure_channel(server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-        states = {model.name: (model.state, model.reason) for model in index.models}
-    assert states["healthy"][0] == "READY"
-    assert states["stillborn"][0] == "UNAVAILABLE"
-    assert "SIGKILL" in states["stillborn"][1]
+        index = model_index(channel)
+    assert index["healthy"].state == "READY"
+    assert index["stillborn"].state == "UNAVAILABLE"
+    assert "SIGKILL" in index["stillborn"].reason
     assert [process.pid for process in server.workers()] == [server.worker_of("healthy")]

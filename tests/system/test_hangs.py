@@ -7,11 +7,9 @@ from pathlib import Path
 
 import grpc
 import numpy as np
-from oip import error_of, infer_request, outputs_of, rpc
+from oip import error_of, infer_request, model_index, outputs_of, rpc
 from running_server import RunningServer, wait_for, write_fake
 from steady_load import Load
-
-from quadriga_proto import inference_pb2 as pb
 
 HANGING = np.full((1, 4), 13, np.float32)
 ROW = np.zeros((1, 4), np.float32)
@@ -59,11 +57,10 @@ def test_a_load_that_never_ends_is_given_up(start: Callable[..., RunningServer],
     write_fake(tmp_path, "healthy")
     server = start("--repository", str(tmp_path))
     with grpc.insecure_channel(server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-        states = {model.name: (model.state, model.reason) for model in index.models}
-        assert states["healthy"][0] == "READY"
-        assert states["m"][0] == "UNAVAILABLE"
-        assert "did not load and warm up the model within 1 s and was killed" in states["m"][1]
+        index = model_index(channel)
+        assert index["healthy"].state == "READY"
+        assert index["m"].state == "UNAVAILABLE"
+        assert "did not load and warm up the model within 1 s and was killed" in index["m"].reason
         response = rpc(channel, "ModelInfer", infer_request("healthy", x=ROW))
         assert np.array_equal(outputs_of(response)["x"], ROW)
     assert [process.pid for process in server.workers()] == [server.worker_of("healthy")]

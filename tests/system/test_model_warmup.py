@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from oip import infer_request, outputs_of, rpc
+from oip import infer_request, model_index, outputs_of, rpc
 from own_backends import OWN_BACKENDS
 from running_server import RunningServer, write_fake
 
@@ -100,8 +100,8 @@ def test_open_dimensions_are_warmed_up_at_the_size_that_is_given_after_every_bat
 
 def test_a_warm_up_that_cannot_be_run_fails_its_model_alone_with_its_name_and_the_reason(server: RunningServer) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
-        index = rpc(channel, "RepositoryIndex", pb.RepositoryIndexRequest())
-    reasons = {model.name: model.reason for model in index.models if model.state == "UNAVAILABLE"}
+        index = model_index(channel)
+    reasons = {name: model.reason for name, model in index.items() if model.state == "UNAVAILABLE"}
     assert set(reasons) == set(BAD)
     for name, (_, _, expected) in BAD.items():
         assert expected in reasons[name]
