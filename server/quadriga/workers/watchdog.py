@@ -1,7 +1,8 @@
 """Notices work that takes too long, at the cost of one timer now and then. Server process, event loop's thread.
 
 Work is begun many times a second and a timer costs as much as a small batch's bookkeeping, so there is none per piece
-of work: one is set when work begins and none runs, and looks, when it is due, at what is being done by then.
+of work: one is set when work begins and none runs, and looks, when it is due, at what is being done by then. It looks
+now and then before the limit, too, to see whether the machine stood still meanwhile.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Final
 
 #: A timer that is this late was held up together with all else: the server process itself stood still.
 STOOD_STILL_NS: Final = 1_000_000_000
+LONGEST_STEP_NS: Final = 5_000_000_000
 _NS: Final = 1_000_000_000
 
 
@@ -48,17 +50,23 @@ class Watchdog:
             self._timer = None
 
     def _set(self, now: int) -> None:
-        self._due_ns = self._since_ns + self._limit_ns
-        self._timer = self._loop.call_later((self._due_ns - now) / _NS, self._look)
+        self._look_at(min(self._since_ns + self._limit_ns, now + LONGEST_STEP_NS), now)
+
+    def _look_at(self, due: int, now: int) -> None:
+        self._due_ns = due
+        self._timer = self._loop.call_later((due - now) / _NS, self._look)
 
     def _look(self) -> None:
         self._timer = None
         now = time.monotonic_ns()
         if not self._since_ns:
             return
-        if now - self._due_ns > STOOD_STILL_NS:
-            self._since_ns = now  # a paused container pauses its workers, and an answer may lie there unread
-        if now - self._since_ns >= self._limit_ns:
+        late = now - self._due_ns
+        if late > STOOD_STILL_NS:
+            # A paused container pauses its workers: that time does not count, and an answer may lie there unread.
+            self._since_ns = min(self._since_ns + late, now)
+            self._look_at(max(self._since_ns + self._limit_ns, now + STOOD_STILL_NS), now)
+        elif now - self._since_ns >= self._limit_ns:
             self._on_hung()
         else:
             self._set(now)

@@ -72,6 +72,28 @@ async def test_a_server_that_stood_still_itself_gives_the_time_anew() -> None:
 
 
 @in_a_loop
+async def test_a_pause_that_ends_before_the_limit_does_not_count_either() -> None:
+    watched = Watched(60.0)
+    watched.begin()
+    await watched.wait(SECOND)
+    await watched.wait(50 * SECOND)  # in which no timer was on time
+    for _ in range(54):
+        await watched.wait(SECOND)
+    assert watched.hung == 0
+    await watched.wait(2 * SECOND)
+    assert watched.hung == 1
+
+
+@in_a_loop
+async def test_a_server_that_is_always_late_notices_all_the_same() -> None:
+    watched = Watched(2.0)
+    watched.begin()
+    for _ in range(8):
+        await watched.wait(STOOD_STILL_NS + SECOND // 2)
+    assert watched.hung == 1
+
+
+@in_a_loop
 async def test_without_a_limit_or_once_it_is_closed_nothing_hangs() -> None:
     unlimited, closed = Watched(0.0), Watched(2.0)
     for watched in (unlimited, closed):
