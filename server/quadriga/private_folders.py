@@ -8,6 +8,7 @@ A server that is killed cannot clear up after itself. The kernel then gives its 
 such folders removes what lies there.
 """
 
+import contextlib
 import fcntl
 import itertools
 import logging
@@ -15,7 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -95,25 +96,31 @@ def remove_abandoned(prefix: str) -> None:
     """Removes what servers of the same user left that were killed; for the start of a server."""
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         try:
-            if _is_abandoned(folder):
-                shutil.rmtree(folder)
-                log.info("removed %s, which a server that was killed had left", folder)
+            with _lock_of_abandoned(folder) as abandoned:
+                if abandoned:
+                    shutil.rmtree(folder)
+                    log.info("removed %s, which a server that was killed had left", folder)
         except OSError as error:
             log.warning("%s cannot be removed: %s", folder, error.strerror)
 
 
-def _is_abandoned(folder: Path) -> bool:
+@contextlib.contextmanager
+def _lock_of_abandoned(folder: Path) -> Iterator[bool]:
+    """Whether a folder is abandoned; its lock is held meanwhile, so that no server that starts takes it as its own."""
     found = folder.lstat()  # anybody may put anything there under that name
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        return False
+        yield False
+        return
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return False  # made a moment ago, and about to be locked
+        yield False  # made a moment ago, and about to be locked
+        return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        yield False
+    else:
+        yield True
     finally:
         os.close(lock)
-    return True

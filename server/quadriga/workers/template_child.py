@@ -50,6 +50,11 @@ class Asked(NamedTuple):
         if not self.answer.done():
             self.answer.set_result(None)
 
+    def discard(self) -> None:
+        """Ends the worker, if there is one, that nobody waits for any more."""
+        if self.answer.done() and not self.answer.cancelled() and (child := self.answer.result()):
+            child.discard()
+
 
 class Template:
     """One template process.
@@ -98,11 +103,11 @@ class Template:
             async with asyncio.timeout(FORK_SECONDS):
                 return await asked.answer
         except TimeoutError:
+            asked.discard()
             self._lose()
             return None
         except asyncio.CancelledError:
-            if asked.answer.done() and not asked.answer.cancelled() and (child := asked.answer.result()):
-                child.discard()
+            asked.discard()
             raise
 
     async def close(self) -> None:
