@@ -103,7 +103,7 @@ def test_text_through_a_saved_model(channel: grpc.Channel) -> None:
 
 
 @installed("onnx")
-def test_text_that_is_no_utf_8_fails_its_own_request_alone(channel: grpc.Channel) -> None:
+def test_text_that_is_no_utf_8_fails_its_own_request_alone(server: RunningServer, channel: grpc.Channel) -> None:
     texts = [np.array([[f"row {number}".encode(), b"\xff" if number == 5 else b""]]) for number in range(16)]
     infer = method(channel, "ModelInfer")
     calls = [
@@ -117,6 +117,7 @@ def test_text_that_is_no_utf_8_fails_its_own_request_alone(channel: grpc.Channel
             assert (error.code(), "UTF-8" in str(error.details())) == (grpc.StatusCode.INTERNAL, True)
         else:
             assert outputs_of(pb.ModelInferResponse.FromString(call.result()))["same"].tolist() == text.tolist()
+    assert "Traceback" not in server.log
 
 
 @installed("onnx")

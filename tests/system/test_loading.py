@@ -301,6 +301,16 @@ def test_a_load_does_not_wait_for_that_of_another_model(explicit: Explicit) -> N
     assert explicit.infer("held") == "1"
 
 
+def test_settings_of_any_size_reach_the_worker_or_are_refused(explicit: Explicit) -> None:
+    # One read brings 36 KB of what comes with descriptors, and a socket's buffer holds some 200 KB.
+    write_fake(explicit.repository, "much", config=f'[parameters]\nnote = "{"x" * 100_000}"\n')
+    explicit.load("much")
+    assert explicit.infer("much") == "1"
+    write_fake(explicit.repository, "too-much", config=f'[parameters]\nnote = "{"x" * 900_000}"\n')
+    with pytest.raises(grpc.RpcError, match="more than a worker can be told at once"):
+        explicit.load("too-much")
+
+
 def test_a_caller_that_goes_away_does_not_stop_its_load(explicit: Explicit) -> None:
     held = write_fake(explicit.repository, "held", config='backend = "own_backends:HeldLoad"')
     call = method(explicit.channel, "RepositoryModelLoad").future(load_request("held").SerializeToString())

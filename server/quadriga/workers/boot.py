@@ -48,8 +48,12 @@ class UnreadyWorker(Generic[Work]):
         self.process.loop.add_reader(self.process.channel.socket, self._receive)
         try:
             self.process.channel.send(load, self._slab.descriptors)
-        except ChannelClosed:
-            self._fail_soon("it died before it was told what to load")
+        except ChannelClosed as error:
+            if isinstance(error.__cause__, BlockingIOError):
+                text = "the model's settings are more than a worker can be told at once; shorten its parameters"
+                self._answer.set_exception(BootFailure(text))
+            else:
+                self._fail_soon("it died before it was told what to load")
         except UnicodeEncodeError:
             self._answer.set_exception(BootFailure(f"the path {load.source.path!a} is not UTF-8; rename it"))
 

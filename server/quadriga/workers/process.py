@@ -120,10 +120,14 @@ def serve(channel: Channel[ToWorker]) -> None:
         ChannelClosed: The end.
     """
     messages, descriptors = channel.receive_with_descriptors(2 * MAX_SLOTS)
+    while not messages:  # the kernel hands out what comes with descriptors in parts of some 36 KB
+        messages = channel.receive()
     load = messages[0]
     if not isinstance(load, Load):
         raise TypeError(f"expected Load first, got {type(load).__name__}")
     slab = AttachedSlab(descriptors)
+    # What damaged files and odd inputs have a framework raise is told in a line: its code is none of the operator's.
+    traces = logging.DEBUG if load.backend in BACKENDS else logging.ERROR
     try:
         confine(load.confinement)
         with yielding() if load.yields else nullcontext():
@@ -132,9 +136,7 @@ def serve(channel: Channel[ToWorker]) -> None:
         channel.send(LoadFailed(str(error)))
         return
     except Exception as error:
-        # A damaged file has frameworks raise anything, anywhere: the operator is told of the file, not of their code.
-        level = logging.DEBUG if load.backend in BACKENDS else logging.ERROR
-        log.log(level, "loading %s failed", load.source.path, exc_info=True)
+        log.log(traces, "loading %s failed", load.source.path, exc_info=True)
         channel.send(LoadFailed(f"{load.source.path} cannot be loaded: {first_line(error)}"))
         return
     if loaded.device != CPU:
@@ -150,7 +152,7 @@ def serve(channel: Channel[ToWorker]) -> None:
     while True:
         for message in channel.receive():
             if isinstance(message, RunBatch):
-                channel.send(run_batch(backend, loaded.spec, slab, message))
+                channel.send(run_batch(backend, loaded.spec, slab, message, traces))
 
 
 def load_model(load: Load) -> tuple[Backend, Loaded]:
@@ -182,16 +184,23 @@ def choose_device(backend: Backend, asked: str) -> str:
     return "cuda:0" if backend.cuda_devices() else CPU
 
 
-def run_batch(backend: Backend, spec: ModelSpec, slab: AttachedSlab, batch: RunBatch) -> BatchDone | BatchFailed:
-    """Runs one batch from its slot's inputs to its slot's outputs; what the backend raises becomes the answer."""
+def run_batch(
+    backend: Backend, spec: ModelSpec, slab: AttachedSlab, batch: RunBatch, traces: int
+) -> BatchDone | BatchFailed:
+    """Runs one batch from its slot's inputs to its slot's outputs; what the backend raises becomes the answer.
+
+    The log has that in a line, and from the level `traces` on where it was raised.
+    """
     started = time.monotonic_ns()
     try:
         outputs = backend.infer(slab.inputs(batch.slot, batch.segment_size, batch.inputs, spec.inputs))
         computed = time.monotonic_ns()
         size, regions = slab.put_outputs(batch.slot, outputs)
     except Exception as error:
-        log.exception("a batch failed")
-        return BatchFailed(batch.slot, one_line(f"{type(error).__name__}: {error}"))
+        reason = one_line(f"{type(error).__name__}: {error}")
+        log.warning("a batch failed: %s", reason)
+        log.log(traces, "a batch failed", exc_info=True)
+        return BatchFailed(batch.slot, reason)
     return BatchDone(
         slot=batch.slot,
         segment_size=size,
