@@ -12,7 +12,8 @@ from typing import Final
 
 #: A timer that is this late was held up together with all else: the server process itself stood still.
 STOOD_STILL_NS: Final = 1_000_000_000
-LONGEST_STEP_NS: Final = 5_000_000_000
+#: Between two looks at the most.
+STEP_NS: Final = 5_000_000_000
 _NS: Final = 1_000_000_000
 
 
@@ -50,7 +51,7 @@ class Watchdog:
             self._timer = None
 
     def _set(self, now: int) -> None:
-        self._look_at(min(self._since_ns + self._limit_ns, now + LONGEST_STEP_NS), now)
+        self._look_at(min(self._since_ns + self._limit_ns, now + STEP_NS), now)
 
     def _look_at(self, due: int, now: int) -> None:
         self._due_ns = due
