@@ -30,7 +30,7 @@ _RETURN: Final = 0x06
 _NUMBER: Final = 0
 _ARCHITECTURE: Final = 4
 _FIRST_ARGUMENT: Final = 16
-_ARGUMENT_BYTES: Final = 8
+_PER_ARGUMENT: Final = 8
 _ALL_BITS: Final = 0xFFFFFFFF
 #: Calls of x86-64's second interface, x32, begin here; no other architecture has numbers as high.
 _X32: Final = 0x40000000
@@ -213,7 +213,7 @@ def _by_argument(
     listed = passes or refused
     last = (_REFUSE | error, _ALLOW) if not refused else (_ALLOW, _REFUSE | error)
     yield Instruction(_JUMP_EQUAL, number, 0, len(listed) + 4)
-    yield Instruction(_LOAD, _FIRST_ARGUMENT + argument * _ARGUMENT_BYTES)
+    yield Instruction(_LOAD, _FIRST_ARGUMENT + argument * _PER_ARGUMENT)
     yield Instruction(_AND, bits)
     for place, value in enumerate(listed):
         yield Instruction(_JUMP_EQUAL, value, len(listed) - place, 0)
