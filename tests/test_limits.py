@@ -25,6 +25,7 @@ LIMIT = re.compile(r"^_?(MOST|LONGEST|LEAST|MAX)(_|$)|_(SECONDS|BYTES|LINES|SLOT
 NO_LIMITS = {
     "model_config.SMALL_MODEL_BYTES", "workers.channel._READ_BYTES",
     "workers.child._READ_BYTES", "transports.native._DRAIN_LOOK_SECONDS", "transports.delivery._LOOK_SECONDS",
+    "transports.delivery._FEW_BYTES",
     "workers.warm_up._LONGEST_TEXT", "workers.process._MOST_OOM_ADJUSTMENT", "guilty_requests._SAMPLE_BYTES",
     # In the rows of their settings:
     "model_config.DEFAULT_MAX_BATCH_SIZE", "queue_policy.DEFAULT_MAX_QUEUE_SIZE",

@@ -1,66 +1,152 @@
-"""What the kernel still holds for clients, read from its tables: real sockets, and tables as it writes them."""
+"""What the kernel still holds for clients, of real sockets."""
 
 import asyncio
 import socket
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
-from quadriga.transports.delivery import delivered, undelivered
+import pytest
 
-HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+from quadriga.transports.delivery import Delivery, Sent, connections_to, delivered, sent
 
-
-def line(local: int, remote: int, state: str, unsent: int) -> str:
-    return (
-        f"   0: 0100007F:{local:04X} 0100007F:{remote:04X} {state} {unsent:08X}:00000007 00:00000000 00000000 0 0 1\n"
-    )
+SECONDS = 30.0
 
 
-def test_only_connections_to_the_port_that_can_still_send_count(tmp_path: Path) -> None:
-    table = tmp_path / "tcp"
-    lines = [
-        line(80, 1, "01", 300),
-        line(80, 2, "08", 20),
-        line(80, 3, "0A", 5),
-        line(81, 4, "01", 7),
-        line(5, 80, "01", 9),
-    ]
-    table.write_text(HEAD + "".join(lines))
-    assert sorted(undelivered(80, [table, tmp_path / "none"]).values()) == [20, 300]
+class Pair:
+    """Both ends of a connection.
+
+    Attributes:
+        port: Of the server's end.
+        server: Its end, which does not block.
+        client: The other.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        self.client = socket.create_connection(listener.getsockname())
+        self.server, _ = listener.accept()
+        self.server.setblocking(False)
+
+    def fill(self) -> int:
+        """Sends until the kernel takes no more; returns how many bytes."""
+        total = 0
+        while True:
+            try:
+                total += self.server.send(bytes(1 << 16))
+            except BlockingIOError:
+                return total
+
+    def read(self, count: int) -> None:
+        """Reads so many bytes."""
+        while count:
+            count -= len(self.client.recv(min(count, 1 << 16)))
 
 
-def test_each_connection_is_waited_for_by_itself_and_later_ones_are_not(tmp_path: Path) -> None:
-    table = tmp_path / "tcp"
-
-    async def wait() -> None:
-        table.write_text(HEAD + line(80, 1, "01", 300) + line(80, 2, "01", 0))
-        waiting = asyncio.create_task(delivered(80, [table]))
-        while not waiting.done():
-            await asyncio.sleep(0.01)
-            if len(looks) < 20:
-                looks.append(waiting.done())
-                continue
-            table.write_text(HEAD + line(80, 1, "01", 0) + line(80, 3, "01", 10))
-
-    looks: list[bool] = []
-    asyncio.run(asyncio.wait_for(wait(), 30))
-    assert looks == [False] * 20
-
-
-def test_what_a_client_has_not_read_is_seen() -> None:
+@pytest.fixture
+def connect() -> Iterator[Callable[[], Pair]]:
+    pairs: list[Pair] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            accepted, _ = listener.accept()
-            with accepted:
-                accepted.setblocking(False)
-                sent = 0
-                while True:
-                    try:
-                        sent += accepted.send(bytes(1 << 16))
-                    except BlockingIOError:
-                        break
-                (left,) = undelivered(port).values()
-                assert 0 < left < sent
-                while sent:
-                    sent -= len(client.recv(1 << 16))
-                asyncio.run(asyncio.wait_for(delivered(port), 30))
+
+        def connect_one() -> Pair:
+            pairs.append(Pair(listener))
+            return pairs[-1]
+
+        yield connect_one
+        for pair in pairs:
+            pair.server.close()
+            pair.client.close()
+
+
+def wait(*, port: int, while_waiting: Callable[[int], None]) -> None:
+    """Waits for a port's deliveries, and calls with the number of looks so far."""
+
+    async def looking() -> None:
+        waiting = asyncio.create_task(delivered(port))
+        looks = 0
+        while not waiting.done():
+            while_waiting(looks)
+            looks += 1
+            await asyncio.sleep(0.01)
+        await waiting
+
+    asyncio.run(asyncio.wait_for(looking(), SECONDS))
+
+
+def test_what_a_client_has_not_read_is_seen(connect: Callable[[], Pair]) -> None:
+    pair = connect()
+    total = pair.fill()
+    now = sent(pair.server)
+    assert now is not None
+    assert 0 < now.under_way < total
+    assert now.received + now.under_way == total
+    pair.read(total)
+    wait(port=pair.port, while_waiting=lambda _: None)
+    assert sent(pair.server) == Sent(total, 0)
+
+
+def test_only_connections_to_the_port_that_can_still_send_count(connect: Callable[[], Pair]) -> None:
+    open_one, half, closed = connect(), connect(), connect()
+    half.client.shutdown(socket.SHUT_WR)
+    closed.server.shutdown(socket.SHUT_RDWR)
+    found = list(connections_to(open_one.port))
+    peers = {connection.getpeername() for connection in found}
+    for connection in found:
+        connection.close()
+    assert peers == {open_one.client.getsockname(), half.client.getsockname()}
+
+
+def test_a_client_that_does_not_read_is_waited_for_and_later_connections_are_not(connect: Callable[[], Pair]) -> None:
+    pair, later = connect(), []
+    total = pair.fill()
+
+    def look(number: int) -> None:
+        if number == 20:
+            later.append(connect())
+            later[0].fill()
+            pair.read(total)
+
+    wait(port=pair.port, while_waiting=look)
+    assert later, "it did not wait"
+
+
+@pytest.mark.parametrize(
+    ("looks", "done"),
+    [
+        ([Sent(0, 100), Sent(100, 100), Sent(200, 100), Sent(300, 100)], True),
+        ([Sent(0, 100), Sent(99, 201), Sent(199, 101), Sent(299, 101)], False),
+        ([Sent(0, 100), Sent(100, 1 << 20), Sent(100 + (1 << 20), 100), Sent(200 + (1 << 20), 100)], False),
+        ([Sent(0, 1 << 20), None], True),
+    ],
+    ids=["refusals go on", "received too late", "the rest of a response", "the other end has gone"],
+)
+def test_looks_at_which_something_is_always_under_way(
+    connect: Callable[[], Pair], monkeypatch: pytest.MonkeyPatch, looks: list[Sent | None], done: bool
+) -> None:
+    coming = iter(looks)
+    monkeypatch.setattr("quadriga.transports.delivery.sent", lambda _: next(coming))
+    delivery = Delivery(connect().server)
+    assert [delivery.done() for _ in looks[1:]] == [False] * (len(looks) - 2) + [done]
+
+
+def test_the_rest_of_a_response_is_waited_for(connect: Callable[[], Pair]) -> None:
+    """As much again follows each time that the client has read what the kernel had."""
+    pair, rounds = connect(), 10
+    begun = pair.fill()
+
+    def look(_: int) -> None:
+        nonlocal begun, rounds
+        pair.read(begun)
+        begun = 0
+        if rounds:
+            rounds -= 1
+            begun = pair.fill()
+
+    wait(port=pair.port, while_waiting=look)
+    assert rounds == 0
+
+
+def test_nothing_is_left_open(connect: Callable[[], Pair]) -> None:
+    pair = connect()
+    wait(port=pair.port, while_waiting=lambda _: None)
+    pair.server.close()
+    pair.client.settimeout(SECONDS)
+    assert pair.client.recv(1) == b""

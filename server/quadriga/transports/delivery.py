@@ -6,45 +6,118 @@ more, is answered by a reset, and what was not received yet is dropped. So a ser
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable
+import os
+import socket
+import struct
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fcntl import ioctl
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-#: One line a socket: number, local address, remote address, state, and what waits to be sent and to be read.
-TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-_LOCAL, _REMOTE, _STATE, _QUEUES = 1, 2, 3, 4
-#: In which a side still may send: established, and closed by the other side alone.
-_SENDING: Final = frozenset({"01", "08"})
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+#: `struct tcp_info` of Linux's <linux/tcp.h>, as far as needed: `tcpi_state` and `tcpi_bytes_acked`.
+_TCP_INFO: Final = struct.Struct("=B119xQ")
+_INT: Final = struct.Struct("i")
+#: In which this side still may send: established, and closed by the other side alone.
+_SENDING: Final = frozenset({1, 8})
 #: In a moment in which the kernel has nothing left, a transport may be about to give it the rest of a response.
 _LOOKS: Final = 3
 _LOOK_SECONDS: Final = 0.01
+#: More of it under way is the rest of a response; less may be refusals of calls that still come.
+_FEW_BYTES: Final = 16_384
 
 
-async def delivered(port: int, tables: Iterable[Path] = TABLES) -> None:
-    """Waits until all that was sent so far on the connections to a local port is received; where the system tells.
+class Sent(NamedTuple):
+    """What was sent on a connection so far, in bytes.
 
-    Each connection is waited for by itself: there may always be one on which something is sent, such as a refusal.
+    Attributes:
+        received: By the other end's system, which acknowledged it.
+        under_way: The rest, whether it has left this machine or not.
     """
-    looks: Counter[str] = Counter(dict.fromkeys(await asyncio.to_thread(undelivered, port, tables), _LOOKS))
-    while looks := +looks:
-        await asyncio.sleep(_LOOK_SECONDS)
-        left = await asyncio.to_thread(undelivered, port, tables)
-        looks -= Counter({connection: 1 for connection in looks if not left.get(connection)})
+
+    received: int
+    under_way: int
 
 
-def undelivered(port: int, tables: Iterable[Path] = TABLES) -> dict[str, int]:
-    """By connection to a local TCP port: the bytes that were sent and that the other end has not received.
+class Delivery:
+    """The wait for one connection.
 
-    Reads tables of the whole machine: milliseconds where it has thousands of connections. Empty where there are none.
+    There may always be something under way on it, such as a refusal. So it is not waited for a moment in which there is
+    nothing, but until what was under way at one look is received at another, some times in a row.
     """
-    found: dict[str, int] = {}
-    for table in tables:
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Begins with what was sent so far."""
+        self._connection = connection
+        self._looks = _LOOKS
+        self._awaited = 0
+        self._await(sent(connection))
+
+    def done(self) -> bool:
+        """Looks; whether it was the last look needed."""
+        now = sent(self._connection)
+        if now is None:
+            return True
+        if now.received >= self._awaited:
+            self._looks -= now.under_way <= _FEW_BYTES
+            self._await(now)
+        return self._looks <= 0
+
+    def _await(self, now: Sent | None) -> None:
+        if now is not None:
+            self._awaited = now.received + now.under_way
+
+
+async def delivered(port: int) -> None:
+    """Waits until all that was sent so far on the connections to a local port is received; where the system tells."""
+    with ExitStack() as open_sockets:
+        connections = await asyncio.to_thread(lambda: [*map(open_sockets.enter_context, connections_to(port))])
+        waiting = [Delivery(connection) for connection in connections]
+        while waiting:
+            await asyncio.sleep(_LOOK_SECONDS)
+            waiting = [delivery for delivery in waiting if not delivery.done()]
+
+
+def connections_to(port: int) -> Iterator[socket.socket]:
+    """This process's TCP connections to a local port, each under a further descriptor; none on other systems.
+
+    The sockets are a transport's, which does not hand them out.
+    """
+    if sys.platform != "linux":
+        return
+    for name in os.listdir(_DESCRIPTORS):
         try:
-            lines = table.read_text().splitlines()[1:]
-        except OSError:  # another system, or no IPv6
+            descriptor = os.dup(int(name))
+        except OSError:  # closed meanwhile
             continue
-        for fields in map(str.split, lines):
-            if fields[_STATE] in _SENDING and int(fields[_LOCAL].rpartition(":")[2], 16) == port:
-                found[f"{fields[_LOCAL]} {fields[_REMOTE]}"] = int(fields[_QUEUES].partition(":")[0], 16)
-    return found
+        try:
+            connection = socket.socket(fileno=descriptor)
+        except OSError:  # no socket
+            os.close(descriptor)
+            continue
+        if is_connection_to(port, connection):
+            yield connection
+        else:
+            connection.close()
+
+
+def is_connection_to(port: int, connection: socket.socket) -> bool:
+    """Whether something can be sent on it from that port."""
+    if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+        return False
+    return sent(connection) is not None and connection.getsockname()[1] == port
+
+
+def sent(connection: socket.socket) -> Sent | None:
+    """What was sent on a TCP connection; None where nothing can be sent any more, or the kernel does not tell."""
+    information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    if len(information) < _TCP_INFO.size:
+        return None
+    state, received = _TCP_INFO.unpack(information)
+    if state not in _SENDING:
+        return None
+    (under_way,) = _INT.unpack(ioctl(connection, termios.TIOCOUTQ, bytes(_INT.size)))
+    return Sent(received, under_way)
