@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from callers import OpenLoop, StreamCaller, ours, plain
 from figures import Figures
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from own_backends import OWN_BACKENDS
 from running_envoy import RunningEnvoy, installed
 from running_server import RunningServer, wait_for, write_fake
@@ -124,6 +126,16 @@ def test_replicas_are_replaced_under_load_and_no_call_fails(
     assert computed(repository) == answered
 
 
+@contextlib.contextmanager
+def watched(address: str) -> Iterator[None]:
+    """Beside a client that watches the health of a server, as balancers do."""
+    with grpc.insecure_channel(address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        yield
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
 def failed(problems: list[str], of: int) -> str:
     return f"{len(problems)} of {of:,} failed"
 
@@ -144,7 +156,8 @@ def test_a_server_drains_and_its_callers_go_to_another(
         place = 0
         while place < REPLICAS or time.monotonic() < end:
             load.wait_for_more()
-            replicas.replace(place % REPLICAS)
+            with watched(replicas.addresses[place % REPLICAS]):
+                replicas.replace(place % REPLICAS)
             place += 1
         problems = load.finish()
     figures.add(

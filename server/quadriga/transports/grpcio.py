@@ -24,8 +24,9 @@ from quadriga_proto.conventions import MAX_MESSAGE_BYTES
 from quadriga_proto.pool import POOL
 
 _MS_PER_SECOND: Final = 1_000
-#: When the server stops: for those who watch the health to hear of it, before their streams are cut off.
-LAST_RESPONSE_SECONDS: Final = 2.0
+#: When the server stops: for those who watch the health to hear of it, before their streams are cut off. Callers who
+#: know other servers are refused meanwhile, and their clients try for less than a second.
+LAST_RESPONSE_SECONDS: Final = 0.2
 
 
 class GrpcioCall:

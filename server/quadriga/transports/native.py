@@ -163,8 +163,12 @@ class NativeTransport:
             call.fail(ShuttingDown.code, "the server stopped before the request was answered")
         async with self._closing:
             if self._front is not None:
-                # Those who watch the health are to hear of the end before it comes.
-                await self._fallback.stop(min(grace_seconds, LAST_RESPONSE_SECONDS))
+                # Those who watch the health are to hear of the end before it comes, through the front as well.
+                last_words = min(grace_seconds, LAST_RESPONSE_SECONDS)
+                await self._fallback.stop(last_words)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(last_words):
+                        await delivered(self._front.bound_port)
                 await asyncio.to_thread(self._front.close)
                 self._front = None
 
