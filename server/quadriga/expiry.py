@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from quadriga.units import SECOND_NS
+
 #: How exactly deadlines are kept in the queue. Each look goes through the whole queue, and thousands of requests may
 #: have as many deadlines.
 EXPIRY_STEP_NS: Final = 1_000_000
-_NS: Final = 1_000_000_000
 
 
 class ExpiryTimer:
@@ -27,7 +28,7 @@ class ExpiryTimer:
                 return
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_later((due - now) / _NS, self._on_due)
+        self._timer = self._loop.call_later((due - now) / SECOND_NS, self._on_due)
 
     def cancel(self) -> None:
         """Forgets all."""

@@ -20,10 +20,10 @@ from quadriga.gpu_metrics import gpu_metrics
 from quadriga.model_version import ModelVersion, State
 from quadriga.registry import ModelRegistry
 from quadriga.service import InferenceService
+from quadriga.units import SECOND_NS
 from quadriga.workers.worker import LossReason
 
 MODEL_LABELS: Final = ("model", "version", "backend", "device")
-_NS: Final = 1e9
 
 
 class HistogramMetric(NamedTuple):
@@ -40,31 +40,31 @@ HISTOGRAMS: Final = (
         "quadriga_request_duration_seconds",
         "From a request's arrival to its response, answered requests.",
         lambda counters: counters.total,
-        _NS,
+        SECOND_NS,
     ),
     HistogramMetric(
         "quadriga_queue_duration_seconds",
         "A request's wait for a batch and for the worker, answered requests.",
         lambda counters: counters.queue,
-        _NS,
+        SECOND_NS,
     ),
     HistogramMetric(
         "quadriga_batch_assembly_duration_seconds",
         "Copying a batch's rows into shared memory and sending it off.",
         lambda counters: counters.assembly,
-        _NS,
+        SECOND_NS,
     ),
     HistogramMetric(
         "quadriga_compute_duration_seconds",
         "A batch in the worker: the backend and the copy of its outputs.",
         lambda counters: counters.compute,
-        _NS,
+        SECOND_NS,
     ),
     HistogramMetric(
         "quadriga_response_duration_seconds",
         "From a batch's outputs to a request's response handed over, answered requests.",
         lambda counters: counters.response,
-        _NS,
+        SECOND_NS,
     ),
     HistogramMetric("quadriga_batch_size", "Rows per batch.", lambda counters: counters.batch_size, 1.0),
 )
@@ -158,8 +158,8 @@ def _states(versions: list[ModelVersion]) -> Iterator[Metric]:
     for version in versions:
         labels = _labels(version)
         ready.add_metric(labels, version.state is State.READY)
-        load.add_metric(labels, version.load_ns / _NS)
-        warm_up.add_metric(labels, version.warm_up_ns / _NS)
+        load.add_metric(labels, version.load_ns / SECOND_NS)
+        warm_up.add_metric(labels, version.warm_up_ns / SECOND_NS)
         size.add_metric(labels, version.file_bytes)
         if version.loaded:
             waiting.add_metric(labels, version.scheduler.waiting)

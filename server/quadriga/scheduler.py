@@ -31,12 +31,12 @@ from quadriga.queue_policy import BatchPolicy
 from quadriga.requests import Batch, Request
 from quadriga.retries import Retries
 from quadriga.specs import ModelSpec
+from quadriga.units import SECOND_NS
 from quadriga.workers.messages import BatchDone
 from quadriga.workers.worker import SLOTS, Assigned, Loss, Worker
 
 log = logging.getLogger("quadriga.scheduler")
 
-_NS: Final = 1_000_000_000
 #: Of a full queue that holds no dead request, how many entries may be looked at for each refusal: a look at all of them
 #: would cost more than all else that a refusal takes, and comes once in as many refusals as there are such parts.
 _LOOKED_AT_PER_REFUSAL: Final = 16
@@ -281,7 +281,7 @@ class Scheduler:
     def _wake_at(self, due: int, now: int) -> None:
         if self._due_timer is not None:
             self._due_timer.cancel()
-        self._due_timer = self._loop.call_later((due - now) / _NS, self._dispatch)
+        self._due_timer = self._loop.call_later((due - now) / SECOND_NS, self._dispatch)
 
     # ---- requests out, and the end
 

@@ -3,3 +3,4 @@
 from typing import Final
 
 MICROSECOND_NS: Final = 1_000
+SECOND_NS: Final = 1_000_000_000

@@ -38,7 +38,7 @@ CONFIG = """max_batch_size = {batch}
 max_queue_size = {queue}
 """
 #: CPU time of a refusal, on a machine on which others want to run, too.
-MOST_REFUSAL_US = {"native": 250.0, "grpcio": 1_000.0}
+MOST_REFUSAL_US = {"native": 150.0, "grpcio": 1_000.0}
 #: By which the server may grow under overload: requests that wait, and not what was refused.
 MOST_GROWTH_MB = 64
 #: An admitted request's p99 may be that many times what the queue's length and the throughput make of it: a machine

@@ -9,17 +9,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from quadriga.access import Guard
 from quadriga.config import ServerConfig
 from quadriga.errors import ConfigError
 from quadriga.health import Health
 from quadriga.transports.pending_bytes import PendingBytes
+from quadriga.units import SECOND_NS
 
 log = logging.getLogger("quadriga.transports")
-
-_NS: Final = 1_000_000_000
 
 
 class Call(Protocol):
@@ -140,7 +139,7 @@ class Transport(Protocol):
 
 def expiry(remaining: float | None) -> int:
     """A deadline as `Call.expires_ns` has it, from the seconds that remain; None: there is no deadline."""
-    return 0 if remaining is None else time.monotonic_ns() + int(remaining * _NS)
+    return 0 if remaining is None else time.monotonic_ns() + int(remaining * SECOND_NS)
 
 
 def text_metadata(pairs: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:

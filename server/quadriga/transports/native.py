@@ -1,7 +1,8 @@
 """The transport on pygrpc-native: HTTP/2 and gRPC run in Rust threads, outside the interpreter's lock. Server process.
 
     Rust threads    frames, flow control, deadlines, cancellation
-    receiving       one thread: waits for calls, and wakes the event loop once for all that came together
+    receiving       one thread: waits for calls, and wakes the event loop once for all that came together; while many
+                    are refused it lets them gather
     event loop      answers each call by its number
 
 Unary methods of the service run here; all else (streams, health, reflection, methods that are not served) goes to a
@@ -12,6 +13,7 @@ import asyncio
 import os
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +25,10 @@ from pygrpc_native import EVENT_CALL, NativeGrpcFront
 from quadriga.access import Guard
 from quadriga.addresses import join_address, listen
 from quadriga.config import ServerConfig
-from quadriga.errors import ShuttingDown
+from quadriga.errors import Overloaded, ShuttingDown
 from quadriga.transports import Call, Handler, Services, expiry, handle, text_metadata
 from quadriga.transports.delivery import delivered
+from quadriga.transports.gathering import Gathering
 from quadriga.transports.grpcio import (
     LAST_RESPONSE_SECONDS,
     add_streams_and_standard_services,
@@ -179,6 +182,7 @@ class NativeTransport:
 
     def fail(self, call: NativeCall, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
         """Ends a call with a status, unless its caller has gone."""
+        self._refused += code == Overloaded.code
         if self._end(call) and self._front is not None:
             self._front.fail(call.number, _CODES[code], message, list(trailers.items()) if trailers else None)
 
@@ -214,15 +218,17 @@ class NativeTransport:
 
     def _receive(self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop) -> None:
         """Hands calls to the event loop; in a thread of its own, until the front is closed."""
+        gathering = Gathering()
         while (events := front.recv_batch_details(MOST_CALLS)) is not None:
             self._events.extend(events)
-            if self._woken:  # and has not looked yet
-                continue
-            self._woken = True
-            try:
-                loop.call_soon_threadsafe(self._take, loop)
-            except RuntimeError:  # the loop was closed without a stop
-                return
+            if not self._woken:  # else it has not looked yet
+                self._woken = True
+                try:
+                    loop.call_soon_threadsafe(self._take, loop)
+                except RuntimeError:  # the loop was closed without a stop
+                    return
+            if seconds := gathering.seconds(time.monotonic_ns(), self._refused):
+                time.sleep(seconds)
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> None:
         self._woken = False
@@ -243,7 +249,6 @@ class NativeTransport:
         call.counted = size
         self._pending.now += size
         if self._stopping:
-            self._refused += 1
             call.fail(ShuttingDown.code, str(ShuttingDown()))
         elif size > self._most_bytes:
             text = f"the request has {size} bytes, more than the {self._most_bytes} that this server takes"

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from quadriga.units import SECOND_NS
+
 #: A timer that is this late was held up together with all else: the server process itself stood still.
 STOOD_STILL_NS: Final = 1_000_000_000
 #: Between two looks at the most.
 STEP_NS: Final = 5_000_000_000
-_NS: Final = 1_000_000_000
 
 
 class Watchdog:
@@ -26,7 +27,7 @@ class Watchdog:
 
     def __init__(self, seconds: float, on_hung: Callable[[], None]) -> None:
         self.seconds = seconds
-        self._limit_ns = round(seconds * _NS)
+        self._limit_ns = round(seconds * SECOND_NS)
         self._on_hung = on_hung
         self._loop = asyncio.get_running_loop()
         self._since_ns = 0  # 0: nothing is being done
@@ -55,7 +56,7 @@ class Watchdog:
 
     def _look_at(self, due: int, now: int) -> None:
         self._due_ns = due
-        self._timer = self._loop.call_later((due - now) / _NS, self._look)
+        self._timer = self._loop.call_later((due - now) / SECOND_NS, self._look)
 
     def _look(self) -> None:
         self._timer = None
