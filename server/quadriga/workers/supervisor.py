@@ -166,7 +166,8 @@ class Supervisor(Generic[Work]):
                 await asyncio.sleep(delay)
             self.restarts += 1
             try:
-                await self._boot(name, load)
+                # A model that no other worker serves is waited for.
+                await self._boot(name, msgspec.structs.replace(load, yields=bool(self._workers)))
                 return
             except Exception as failure:
                 # Not only boot failures: a machine that is short of processes or descriptors for a while must not

@@ -114,6 +114,44 @@ def test_a_machine_that_is_short_for_a_while_costs_no_worker_for_good(monkeypatc
         return watched.restarts
 
     assert asyncio.run(scenario()) == 3
-    assert yields == [True, False, False, False]  # one that replaces another is in a hurry
+    assert yields == [True, False, False, False]  # a model that nobody serves is in a hurry
     assert any("too many open files" in text for text in told)
     assert any("a bug" in text for text in told)
+
+
+def test_a_replacement_lets_others_run_first_while_another_worker_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, bool]] = []
+
+    class Boot:
+        def __init__(self, name: str, load: Load, forked: object) -> None:
+            started.append((name, load.yields))
+            self.worker = StandInWorker()
+            self.worker.name = name
+
+        async def wait_until_ready(self, events: Events[Any], limits: TimeLimits) -> tuple[StandInWorker, Loaded]:
+            return self.worker, LOADED
+
+    monkeypatch.setattr(supervisor, "UnreadyWorker", Boot)
+    monkeypatch.setattr(Backoff, "next_delay", lambda self, lived: 0.0)
+
+    async def scenario() -> None:
+        ready = asyncio.Queue[Any]()
+        lifecycle = Lifecycle[Any](
+            ready=ready.put_nowait, lost=lambda worker, loss, held: False, recovery_failed=lambda _: None
+        )
+        events = Events[Any](done=lambda *_: None, failed=lambda *_: None, lost=lambda *_: None)
+        watched = Supervisor[Any]("m/1", [LOAD, LOAD], events, lifecycle, Templates(enabled=False))
+        await watched.start()
+        first, _ = await ready.get(), await ready.get()
+        died = Loss("died", "killed by SIGKILL")
+        watched._on_lost(first, died, [])
+        await asyncio.wait_for(ready.get(), 10)
+        for worker in watched.workers:
+            watched._on_lost(worker, died, [])
+        await asyncio.wait_for(ready.get(), 10)
+        await asyncio.wait_for(ready.get(), 10)
+        await watched.stop()
+
+    asyncio.run(scenario())
+    assert started[:3] == [("m/1#0", True), ("m/1#1", True), ("m/1#0", True)]
+    assert started[3][1] is False, "nobody serves"
