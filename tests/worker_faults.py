@@ -47,11 +47,9 @@ class Family:
         """Templates, ready or not."""
         return [child.pid for child in self._children() if _name(child) == _TEMPLATE]
 
-    def kill_oldest(self, model: str) -> None:
-        """SIGKILL of that worker of a model that was ready first."""
-        alive = [pid for pid, of in self.workers().items() if of == model]
-        if alive:
-            os.kill(alive[0], signal.SIGKILL)
+    def oldest(self, model: str) -> int | None:
+        """That worker of a model that was ready first; None where it has none."""
+        return next((pid for pid, of in self.workers().items() if of == model), None)
 
     def _children(self) -> list[psutil.Process]:
         return [child for child in self._process.children(recursive=True) if is_alive(child)]
