@@ -14,6 +14,7 @@ from docker_engine import Engine
 from running_container import Container, running, zombies
 from running_server import wait_for, write_fake
 
+from quadriga.confinement import lacking
 from quadriga_client import Client
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
@@ -72,6 +73,19 @@ def test_an_image_is_as_large_as_its_page_says(engine: Engine, built: Callable[[
     ((number, unit),) = re.findall(rf"^\| `{target}` \|.*\| ([\d.]+) (MB|GB) \|$", PAGE.read_text(), re.MULTILINE)
     assert size == pytest.approx(float(number) * (1000 * MB if unit == "GB" else MB), rel=SIZE_DIFFERS)
     assert size < MOST_BYTES.get(target, size + 1)
+
+
+@pytest.mark.skipif(bool(lacking()), reason="this machine's kernel cannot confine a process wholly")
+def test_confined_workers_serve_in_a_hardened_container(
+    engine: Engine, network: tuple[str, ...], built: Callable[[str], str], demo_repository: Path
+) -> None:
+    volumes = [f"--volume={demo_repository}/{model}:/models/{model}:ro" for model in IMAGES["all"]]
+    required = ("--env", "QUADRIGA_CONFINE_WORKERS=required", "--memory", "6g")
+    with running(engine, built("all"), *network, *volumes, *required) as container:
+        container.wait_for_health("healthy")
+        with Client(container.address(8001), timeout=60) as client:
+            for model in IMAGES["all"]:
+                client.infer(model, np.zeros((2, 32, 32, 3), np.float32))
 
 
 def test_a_request_in_hand_is_answered_at_sigterm(
