@@ -12,10 +12,10 @@ import struct
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 #: `struct tcp_info` of Linux's <linux/tcp.h>, as far as needed: `tcpi_state` and `tcpi_bytes_acked`.
@@ -26,7 +26,8 @@ _SENDING: Final = frozenset({1, 8})
 #: In a moment in which the kernel has nothing left, a transport may be about to give it the rest of a response.
 _LOOKS: Final = 3
 _LOOK_SECONDS: Final = 0.01
-#: More of it under way is the rest of a response; less may be refusals of calls that still come.
+#: More of it under way is the rest of a response. Less may be refusals of calls that still come, unless they are
+#: thousands a second and the client is far away.
 _FEW_BYTES: Final = 16_384
 
 
@@ -42,6 +43,25 @@ class Sent(NamedTuple):
     under_way: int
 
 
+class Connection(NamedTuple):
+    """One of a transport's, which does not hand it out.
+
+    Attributes:
+        descriptor: Its number, as long as the transport has it open.
+        peer: The other end's address, by which another connection under that number is told from it.
+    """
+
+    descriptor: int
+    peer: Any
+
+    def sent(self) -> Sent | None:
+        """What was sent so far; None where nothing can be sent any more, or the system does not tell."""
+        with borrowed(self.descriptor) as found, suppress(OSError):  # closed meanwhile
+            if found is not None and found.getpeername() == self.peer:
+                return sent(found)
+        return None
+
+
 class Delivery:
     """The wait for one connection.
 
@@ -49,19 +69,19 @@ class Delivery:
     nothing, but until what was under way at one look is received at another, some times in a row.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Begins with what was sent so far."""
         self._connection = connection
         self._looks = _LOOKS
         self._awaited = 0
-        self._await(sent(connection))
+        self._await(connection.sent())
 
     def done(self) -> bool:
         """Looks; whether it was the last look needed."""
-        now = sent(self._connection)
+        now = self._connection.sent()
         if now is None:
             return True
-        if now.received >= self._awaited:
+        if now.received >= self._awaited or not now.under_way:
             self._looks -= now.under_way <= _FEW_BYTES
             self._await(now)
         return self._looks <= 0
@@ -73,35 +93,36 @@ class Delivery:
 
 async def delivered(port: int) -> None:
     """Waits until all that was sent so far on the connections to a local port is received; where the system tells."""
-    with ExitStack() as open_sockets:
-        connections = await asyncio.to_thread(lambda: [*map(open_sockets.enter_context, connections_to(port))])
-        waiting = [Delivery(connection) for connection in connections]
-        while waiting:
-            await asyncio.sleep(_LOOK_SECONDS)
-            waiting = [delivery for delivery in waiting if not delivery.done()]
+    connections = await asyncio.to_thread(lambda: [*connections_to(port)])
+    waiting = [Delivery(connection) for connection in connections]
+    while waiting:
+        await asyncio.sleep(_LOOK_SECONDS)
+        waiting = await asyncio.to_thread(lambda pending: [each for each in pending if not each.done()], waiting)
 
 
-def connections_to(port: int) -> Iterator[socket.socket]:
-    """This process's TCP connections to a local port, each under a further descriptor; none on other systems.
+def connections_to(port: int) -> Iterator[Connection]:
+    """This process's TCP connections to a local port on which it can send; none on other systems than Linux."""
+    names: list[str] = []
+    with suppress(OSError):  # no descriptor is left to look with
+        names = os.listdir(_DESCRIPTORS) if sys.platform == "linux" else []
+    for descriptor in map(int, names):
+        with borrowed(descriptor) as found, suppress(OSError):
+            if found is not None and is_connection_to(port, found):
+                yield Connection(descriptor, found.getpeername())
 
-    The sockets are a transport's, which does not hand them out.
-    """
-    if sys.platform != "linux":
+
+@contextmanager
+def borrowed(descriptor: int) -> Iterator[socket.socket | None]:
+    """A socket that its owner may close at any moment, and nobody else; None where the number is no socket's."""
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        yield None
         return
-    for name in os.listdir(_DESCRIPTORS):
-        try:
-            descriptor = os.dup(int(name))
-        except OSError:  # closed meanwhile
-            continue
-        try:
-            connection = socket.socket(fileno=descriptor)
-        except OSError:  # no socket
-            os.close(descriptor)
-            continue
-        if is_connection_to(port, connection):
-            yield connection
-        else:
-            connection.close()
+    try:
+        yield found
+    finally:
+        found.detach()
 
 
 def is_connection_to(port: int, connection: socket.socket) -> bool:
@@ -112,7 +133,11 @@ def is_connection_to(port: int, connection: socket.socket) -> bool:
 
 
 def sent(connection: socket.socket) -> Sent | None:
-    """What was sent on a TCP connection; None where nothing can be sent any more, or the kernel does not tell."""
+    """What was sent on a TCP connection; None where nothing can be sent any more, or the kernel does not tell.
+
+    Raises:
+        OSError: It is closed.
+    """
     information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     if len(information) < _TCP_INFO.size:
         return None

@@ -1,7 +1,7 @@
 """Calls gather before the event loop hears of them, while many are refused. Server process, the receiving thread.
 
-Under overload each refusal would wake two threads of Python for one call, which costs more than refusing it. Network
-cards do the same with their interrupts when packets come faster than each can be told of.
+Under overload each refusal would wake three threads, two of them Python's, for one call, which costs more than refusing
+it. Network cards do the same with their interrupts when packets come faster than each can be told of.
 """
 
 from typing import Final

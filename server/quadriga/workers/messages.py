@@ -68,7 +68,8 @@ class Load(msgspec.Struct, frozen=True, tag=True):
         max_batch_size: Rows of the largest batch that will come; each size up to it is warmed up.
         warm_ups: Further inputs to be warmed up with.
         warm_up_folder: Of their files.
-        yields: Whether what serves is to run first meanwhile; false for the only worker of a model that has served.
+        yields: Whether what serves is to run first meanwhile; false where it replaces a dead worker and no other serves
+            the model.
         confinement: What it may use; taken from it before the model is touched.
     """
 
