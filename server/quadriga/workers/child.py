@@ -19,6 +19,7 @@ from quadriga.workers.channel import Channel
 from quadriga.workers.environment import environment_of_workers
 from quadriga.workers.interpreters import interpreter_of
 from quadriga.workers.messages import RELAY_MARK, FromWorker, Load
+from quadriga.workers.priority import yield_at_once
 
 LAST_OUTPUT_SECONDS: Final = 1.0
 #: The longest line of output that is kept, in bytes; what goes beyond is dropped, up to the line's end.
@@ -75,8 +76,10 @@ class Child(Protocol):
 class SpawnedChild:
     """A `Child` that runs a module from its start."""
 
-    def __init__(self, python: str, module: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, python: str, module: str, env: Mapping[str, str] | None = None, *, yields: bool = False) -> None:
         """Starts `python -m MODULE DESCRIPTOR PARENT_PID`; `python` is the interpreter's path.
+
+        Where it `yields`, others run first until it leaves `priority.yielding`.
 
         Raises:
             OSError: The machine is short of processes or of file descriptors.
@@ -101,6 +104,8 @@ class SpawnedChild:
             raise RuntimeError("the process was started without a pipe")
         self.output: IO[bytes] = self._process.stdout
         self.pid = self._process.pid
+        if yields:
+            yield_at_once(self.pid)
 
     def kill(self) -> None:
         """See `Child.kill`."""
@@ -245,4 +250,7 @@ def spawn_worker(load: Load) -> Child:
         OSError: The machine is short of processes or of file descriptors.
     """
     confined = load.confinement.mode != "off"
-    return SpawnedChild(interpreter_of(load.backend), "quadriga.workers.process", environment_of_workers(confined))
+    environment = environment_of_workers(confined)
+    # One that gives up its capabilities first might not come back from yielding.
+    yields = load.yields and not confined
+    return SpawnedChild(interpreter_of(load.backend), "quadriga.workers.process", environment, yields=yields)

@@ -78,7 +78,7 @@ class Template:
         self._asked: deque[Asked] = deque()
         self._workers: dict[int, ForkedChild] = {}
         environment = {**environment_of_workers(load.confinement.mode != "off"), **WITHOUT_THREADS}
-        child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment)
+        child = SpawnedChild(interpreter_of(load.backend), "quadriga.workers.template", environment, yields=True)
         self._process: ChildProcess[FromTemplate] = ChildProcess(f"template of {load.backend}", child, FromTemplate)
         self._process.loop.add_reader(child.end, self._receive)
         self._import_limit = self._process.loop.call_later(IMPORT_SECONDS, self._give_up)

@@ -1,6 +1,8 @@
-"""Niceness while a worker loads, in this process: it is given back, also by threads that were started meanwhile."""
+"""Niceness while a worker loads: it is given back, also by threads that were started meanwhile."""
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -22,10 +24,13 @@ def niceness(task: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, task)
 
 
-@pytest.mark.skipif(not priority._may_return(), reason="this process may not take niceness back")
+MAY_RETURN = pytest.mark.skipif(not priority._may_return(), reason="this process may not take niceness back")
+
+
+@MAY_RETURN
 def test_niceness_is_taken_on_and_given_back_by_every_thread(going: threading.Event) -> None:
-    usual = niceness(0)
-    yielded = max(usual, NICENESS)
+    usual = niceness(os.getppid())
+    yielded = max(niceness(0), NICENESS)
     started = threading.Event()
     tasks: list[int] = []
 
@@ -49,8 +54,36 @@ def test_where_it_could_not_be_given_back_it_is_not_taken_on(monkeypatch: pytest
         assert niceness(0) == usual
 
 
+@MAY_RETURN
+def test_a_process_is_told_to_as_it_starts_and_becomes_like_the_one_that_started_it() -> None:
+    program = f"""
+from {priority.__name__} import yielding
+input()
+with yielding():
+    pass
+print("left", flush=True)
+input()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        priority.yield_at_once(process.pid)
+        assert niceness(process.pid) == max(niceness(0), NICENESS)
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"left\n"
+        assert niceness(process.pid) == niceness(0)
+        process.stdin.write(b"go\n")
+
+
+def test_one_that_has_ended_is_left_alone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    priority.yield_at_once(process.pid)
+
+
 def test_a_failure_gives_it_back() -> None:
-    usual = niceness(0)
+    usual = niceness(os.getppid())
     with pytest.raises(ValueError, match="bad"), yielding():
         raise ValueError("bad")
     assert niceness(0) == usual
