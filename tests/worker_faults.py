@@ -1,4 +1,4 @@
-"""Faults of a running server's workers and templates, one at a time, from outside as an accident would bring them.
+"""Faults of a running server's workers and templates, one at a time: from outside as an accident would bring them, or inside.
 
 Who is who is read from the server's log and from the kernel: a worker that serves was logged as ready, a template calls
 itself one, and any other child is a worker that starts.
@@ -13,13 +13,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import grpc
+import numpy as np
 import psutil
+from memory_cgroup import MemoryGroup
+from oip import infer_request, method
 from running_server import RunningServer, is_alive
 
 _READY = re.compile(r"(\S+?)/\d+(?:#\d+)? is ready: pid (\d+)")
 _TEMPLATE = "quadriga-tmpl"
 #: How long the worker that replaces a killed one is looked for.
 REPLACEMENT_SECONDS = 0.5
+#: For a poisonous request, which is run several times.
+POISON_SECONDS = 20.0
 
 
 class Family:
@@ -115,3 +121,35 @@ class Saboteur:
             os.kill(self._random.choice(pids), number)
             return True
         return False
+
+
+class Poisoner:
+    """Sends requests that bring their worker down, and waits for none."""
+
+    def __init__(self, channel: grpc.Channel, model: str) -> None:
+        self._infer = method(channel, "ModelInfer")
+        self._model = model
+        self._sent: list[grpc.Future[bytes]] = []
+
+    def send(self, poison: float) -> bool:
+        """One of them; a row that is like no other, since what is refused is remembered."""
+        row = np.array([[poison, len(self._sent), 0, 0]], np.float32)
+        request = infer_request(self._model, x=row).SerializeToString()
+        self._sent.append(self._infer.future(request, timeout=POISON_SECONDS))
+        return True
+
+    def outcomes(self) -> Counter[str]:
+        """Of all of them, by code."""
+        counted: Counter[str] = Counter()
+        for call in self._sent:
+            error = call.exception()
+            counted[error.code().name if isinstance(error, grpc.RpcError) else "OK"] += 1
+        return counted
+
+
+def run_out_of_memory(family: Family, model: str, group: MemoryGroup, grow: Callable[[], bool]) -> bool:
+    """Has the kernel kill a worker of a model for memory, while it runs a batch that makes it grow."""
+    for pid, of in family.workers().items():
+        if of == model:
+            group.add(pid)
+    return grow()

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from checked_calls import LOST, STREAM_ERROR, TWICE, WRONG, End, Subject, Terms, checked_calls
 from figures import Figures
-from oip import infer_request, method, outputs_of, rpc
+from memory_cgroup import memory_group
+from oip import infer_request, outputs_of, rpc
 from running_server import RunningServer, wait_for, write_fake
-from worker_faults import Family, Saboteur
+from worker_faults import Family, Poisoner, Saboteur, run_out_of_memory
 
 pytestmark = pytest.mark.chaos
 
@@ -41,7 +42,8 @@ ALLOWED = ("OK", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 MOST_CONVICTED = 0.002
 #: What a request to the fake model has in it to bring about a fault from inside.
 POISONS = {"die_on": 101.0, "segfault_on": 102.0, "exit_on": 103.0, "hang_on": 104.0, "grow_on": 105.0}
-POISON_SECONDS = 20.0
+#: What the fake model's workers may take before the kernel kills them for what one of them is made to take.
+GROWTH_BYTES, MEMORY_BYTES = 256 << 20, 64 << 20
 #: Calls that end with DEADLINE_EXCEEDED while the server answers them, or before it took them up. If there are more, it
 #: keeps requests or answers, or the machine has no processor left for it.
 MOST_LATE = 0.002
@@ -71,7 +73,7 @@ def put_model(repository: Path, demo: Path, model: str, instances: int) -> None:
     """Adds a demo model, or a fake one where it is called so, with so many workers."""
     config = f"[[instance_group]]\ncount = {instances}\n[parameters]\nbatch_timeout_seconds = {BATCH_SECONDS}\n"
     if model.startswith(FAKE):
-        write_fake(repository, model, {"sleep_ms": 2, "grow_bytes": 256 << 20, **POISONS}, config)
+        write_fake(repository, model, {"sleep_ms": 2, "grow_bytes": GROWTH_BYTES, **POISONS}, config)
         return
     (repository / model).mkdir(parents=True)
     (repository / model / "1").symlink_to(demo / model / "1")
@@ -100,30 +102,6 @@ def requests_counted(server: RunningServer, model: str, **labels: str) -> int:
 
 def is_whole(server: RunningServer, models: Sequence[str], instances: int) -> bool:
     return all(server.metric("quadriga_workers_up", model=model) == instances for model in models)
-
-
-class Poisoner:
-    """Sends requests that bring their worker down, and waits for none."""
-
-    def __init__(self, channel: grpc.Channel, model: str) -> None:
-        self._infer = method(channel, "ModelInfer")
-        self._model = model
-        self._sent: list[grpc.Future[bytes]] = []
-
-    def send(self, poison: float) -> bool:
-        """One of them; a row that is like no other, since what is refused is remembered."""
-        row = np.array([[poison, len(self._sent), 0, 0]], np.float32)
-        request = infer_request(self._model, x=row).SerializeToString()
-        self._sent.append(self._infer.future(request, timeout=POISON_SECONDS))
-        return True
-
-    def outcomes(self) -> Counter[str]:
-        """Of all of them, by code."""
-        counted: Counter[str] = Counter()
-        for call in self._sent:
-            error = call.exception()
-            counted[error.code().name if isinstance(error, grpc.RpcError) else "OK"] += 1
-        return counted
 
 
 def check_deaths(server: RunningServer, family: Family, model: str) -> int:
@@ -190,15 +168,23 @@ def test_no_request_is_lost_while_workers_die(
     with grpc.insecure_channel(server.grpc) as channel:
         subjects = [subject(channel, model, CALLS_PER_SECOND, MESSAGES_PER_SECOND) for model in models]
     before = {model: requests_counted(server, model) for model in models}
-    with checked_calls(server.grpc, subjects, TERMS) as calls, grpc.insecure_channel(server.grpc) as channel:
+    with (
+        memory_group(MEMORY_BYTES) as group,
+        checked_calls(server.grpc, subjects, TERMS) as calls,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
         poisoner = Poisoner(channel, FAKE)
         for kind, poison in POISONS.items():
             saboteur.add(f"{kind} inside", partial(poisoner.send, poison))
+        if group is not None:
+            grow = partial(poisoner.send, POISONS["grow_on"])
+            saboteur.add("grow_on inside", partial(run_out_of_memory, family, FAKE, group, grow))
         for second in range(1, int(SECONDS)):
             time.sleep(max(calls.start + second - time.monotonic(), 0))
             saboteur.strike()
         ends, stall = calls.outcome.result()
         poisoned = poisoner.outcomes()
+        starved = group.killed if group is not None else 0
     wait_for(lambda: is_whole(server, models, INSTANCES), "every worker to be back", RECOVERY_SECONDS)
 
     outcomes = Counter(end.outcome for end in ends)
@@ -222,12 +208,14 @@ def test_no_request_is_lost_while_workers_die(
         late.append(check_counts(server, model, own, before[model], poisoned.total() if model == FAKE else 0))
     unseen, untaken = (sum(counts) for counts in zip(*late, strict=True))
     figures.add(promise, f"poisonous requests, {transport}", listed(poisoned))
+    figures.add(promise, f"workers killed by the kernel for memory, {transport}", str(starved))
     figures.add(promise, f"caller held up, {transport}", f"at most {stall:.1f} s")
     bound = f"{MOST_LATE:.1%}" if SECONDS >= FULL_SECONDS else ""
     figures.add(promise, f"answered when their time was over, {transport}", str(unseen), bound)
     figures.add(promise, f"not taken up before their time was over, {transport}", str(untaken), bound)
     assert set(poisoned) <= {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert saboteur.struck.total() == int(SECONDS) - 1
+    assert starved or group is None or not saboteur.struck["grow_on inside"]
     assert set(outcomes) <= {*ALLOWED, STREAM_ERROR, "INTERNAL"}
     assert outcomes["INTERNAL"] <= MOST_CONVICTED * len(ends)
     if SECONDS >= FULL_SECONDS and stall < TERMS.grace:
