@@ -1,4 +1,4 @@
-"""Faults of a running server's workers and templates, one at a time: from outside as an accident would bring them, or inside.
+"""Faults of a running server's workers and templates, one at a time, from outside or from inside.
 
 Who is who is read from the server's log and from the kernel: a worker that serves was logged as ready, a template calls
 itself one, and any other child is a worker that starts.
