@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from running_server import wait_for
+
 ROOT = Path("/sys/fs/cgroup")
+REMOVAL_SECONDS = 10.0
 
 
 class Kind(NamedTuple):
@@ -31,20 +34,27 @@ V2 = Kind(("memory.max", "memory.swap.max"), "memory.events")
 class MemoryGroup:
     """One such group, which is empty at first."""
 
-    def __init__(self, folder: Path, kind: Kind, limit: int) -> None:
+    def __init__(self, folder: Path, home: Path, kind: Kind, limit: int) -> None:
         """Makes it, for so many bytes.
+
+        Args:
+            folder: Of the group.
+            home: Of the group to which its processes go in the end.
+            kind: Of both.
+            limit: In bytes.
 
         Raises:
             OSError: That may not be done here.
         """
         self._folder = folder
+        self._home = home
         self._kind = kind
         folder.mkdir()
         try:
             memory, swap = kind.limits
-            (folder / memory).write_text(str(limit))
+            write(folder / memory, limit)
             with contextlib.suppress(OSError):
-                (folder / swap).write_text(str(limit) if kind is V1 else "0")  # V1 limits the sum of both
+                write(folder / swap, limit if kind is V1 else 0)  # V1 limits the sum of both
         except OSError:
             folder.rmdir()
             raise
@@ -52,7 +62,7 @@ class MemoryGroup:
     def add(self, pid: int) -> None:
         """Moves a process into it; one that has ended is left alone."""
         with contextlib.suppress(ProcessLookupError):
-            (self._folder / "cgroup.procs").write_text(str(pid))
+            write(self._folder / "cgroup.procs", pid)
 
     @property
     def killed(self) -> int:
@@ -62,10 +72,21 @@ class MemoryGroup:
 
     def remove(self) -> None:
         """Its processes, if there are any, go back to where they came from."""
+        wait_for(self._removed, f"{self._folder} to be empty", REMOVAL_SECONDS)
+
+    def _removed(self) -> bool:
         for pid in (self._folder / "cgroup.procs").read_text().split():
             with contextlib.suppress(ProcessLookupError):
-                (self._folder.parent / "cgroup.procs").write_text(pid)
-        self._folder.rmdir()
+                write(self._home / "cgroup.procs", int(pid))
+        with contextlib.suppress(OSError):  # one that is about to end cannot be moved any more
+            self._folder.rmdir()
+        return not self._folder.exists()
+
+
+def write(file: Path, number: int) -> None:
+    """Writes to a file of the kernel's; unlike an ordinary way to write, this one makes none where it is missing."""
+    with file.open("r+") as opened:
+        opened.write(str(number))
 
 
 @contextlib.contextmanager
@@ -73,8 +94,8 @@ def memory_group(limit: int) -> Iterator[MemoryGroup | None]:
     """A group whose processes may take so many further bytes, all of them together; None where none can be made."""
     group = None
     with contextlib.suppress(OSError, StopIteration):
-        folder, kind = place()
-        group = MemoryGroup(folder / f"quadriga-tests-{os.getpid()}", kind, limit)
+        parent, home, kind = place()
+        group = MemoryGroup(parent / f"quadriga-tests-{os.getpid()}", home, kind, limit)
     try:
         yield group
     finally:
@@ -82,14 +103,23 @@ def memory_group(limit: int) -> Iterator[MemoryGroup | None]:
             group.remove()
 
 
-def place() -> tuple[Path, Kind]:
-    """The group of this process, which may have others in it.
+def place() -> tuple[Path, Path, Kind]:
+    """The nearest group that may have others with a limit of memory in it, the one of this process, and their kind.
 
     Raises:
-        StopIteration: It has no memory controller.
+        OSError: There are no groups.
+        StopIteration: None of them may.
     """
     lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     for _, controllers, path in lines:
         if "memory" in controllers.split(","):
-            return ROOT / "memory" / path.lstrip("/"), V1
-    return next((ROOT / path.lstrip("/"), V2) for _, controllers, path in lines if not controllers)
+            home = ROOT / "memory" / path.lstrip("/")
+            return home, home, V1
+    home = next(ROOT / path.lstrip("/") for _, controllers, path in lines if not controllers)
+    above = (folder for folder in (home, *home.parents) if folder.is_relative_to(ROOT))
+    return next(folder for folder in above if "memory" in _controlled(folder)), home, V2
+
+
+def _controlled(folder: Path) -> list[str]:
+    """By which controllers the groups in a group of V2 are limited."""
+    return (folder / "cgroup.subtree_control").read_text().split()

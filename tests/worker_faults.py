@@ -148,8 +148,8 @@ class Poisoner:
 
 
 def run_out_of_memory(family: Family, model: str, group: MemoryGroup, grow: Callable[[], bool]) -> bool:
-    """Has the kernel kill a worker of a model for memory, while it runs a batch that makes it grow."""
-    for pid, of in family.workers().items():
-        if of == model:
-            group.add(pid)
-    return grow()
+    """Has the kernel kill a worker of a model for memory, while it runs a batch that makes it grow; if there is one."""
+    workers = [pid for pid, of in family.workers().items() if of == model]
+    for pid in workers:
+        group.add(pid)
+    return bool(workers) and grow()

@@ -184,7 +184,7 @@ def test_no_request_is_lost_while_workers_die(
             saboteur.strike()
         ends, stall = calls.outcome.result()
         poisoned = poisoner.outcomes()
-        starved = group.killed if group is not None else 0
+        starved = group.killed if group is not None else None
     wait_for(lambda: is_whole(server, models, INSTANCES), "every worker to be back", RECOVERY_SECONDS)
 
     outcomes = Counter(end.outcome for end in ends)
@@ -208,16 +208,21 @@ def test_no_request_is_lost_while_workers_die(
         late.append(check_counts(server, model, own, before[model], poisoned.total() if model == FAKE else 0))
     unseen, untaken = (sum(counts) for counts in zip(*late, strict=True))
     figures.add(promise, f"poisonous requests, {transport}", listed(poisoned))
-    figures.add(promise, f"workers killed by the kernel for memory, {transport}", str(starved))
+    figures.add(
+        promise,
+        f"workers killed by the kernel for memory, {transport}",
+        str("no group can be made" if starved is None else starved),
+    )
     figures.add(promise, f"caller held up, {transport}", f"at most {stall:.1f} s")
     bound = f"{MOST_LATE:.1%}" if SECONDS >= FULL_SECONDS else ""
     figures.add(promise, f"answered when their time was over, {transport}", str(unseen), bound)
     figures.add(promise, f"not taken up before their time was over, {transport}", str(untaken), bound)
     assert set(poisoned) <= {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert saboteur.struck.total() == int(SECONDS) - 1
-    assert starved or group is None or not saboteur.struck["grow_on inside"]
     assert set(outcomes) <= {*ALLOWED, STREAM_ERROR, "INTERNAL"}
     assert outcomes["INTERNAL"] <= MOST_CONVICTED * len(ends)
+    if SECONDS >= FULL_SECONDS and starved is not None:
+        assert starved
     if SECONDS >= FULL_SECONDS and stall < TERMS.grace:
         assert max(unseen, untaken) <= MOST_LATE * len(ends)
     server.stop()  # before the next test measures

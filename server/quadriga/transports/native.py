@@ -48,8 +48,6 @@ TURN_CALLS: Final = 128
 #: One is enough for what two cores' worth of Python can answer; more would take those cores.
 IO_THREADS: Final = 1
 _CODES: Final[dict[str, int]] = {code.name: code.value[0] for code in grpc.StatusCode}
-#: Codes of what is refused by the server's state, and not by what was asked.
-_REFUSALS: Final = frozenset({Overloaded.code, ShuttingDown.code})
 _MS_PER_SECOND: Final = 1_000
 _DRAIN_LOOK_SECONDS: Final = 0.01
 #: Some two seconds in which callers are refused: from then on what they have under way hides nothing else.
@@ -184,7 +182,7 @@ class NativeTransport:
 
     def fail(self, call: NativeCall, code: str, message: str, trailers: Mapping[str, str] | None) -> None:
         """Ends a call with a status, unless its caller has gone."""
-        self._refused += code in _REFUSALS
+        self._refused += code == Overloaded.code  # as with all that is refused for the server's state
         if self._end(call) and self._front is not None:
             self._front.fail(call.number, _CODES[code], message, list(trailers.items()) if trailers else None)
 

@@ -1,10 +1,12 @@
 """Niceness while a worker loads: it is given back, also by threads that were started meanwhile."""
 
 import os
+import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +26,9 @@ def niceness(task: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, task)
 
 
-MAY_RETURN = pytest.mark.skipif(not priority._may_return(), reason="this process may not take niceness back")
+MAY_RETURN = pytest.mark.skipif(
+    not priority._may_return_to(niceness(0)), reason="this process may not take niceness back"
+)
 
 
 @MAY_RETURN
@@ -48,7 +52,7 @@ def test_niceness_is_taken_on_and_given_back_by_every_thread(going: threading.Ev
 
 
 def test_where_it_could_not_be_given_back_it_is_not_taken_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_may_return", lambda: False)
+    monkeypatch.setattr(priority, "_may_return_to", lambda niceness: False)
     usual = niceness(0)
     with yielding():
         assert niceness(0) == usual
@@ -82,8 +86,36 @@ def test_one_that_has_ended_is_left_alone() -> None:
     priority.yield_at_once(process.pid)
 
 
+@MAY_RETURN
 def test_a_failure_gives_it_back() -> None:
     usual = niceness(os.getppid())
     with pytest.raises(ValueError, match="bad"), yielding():
         raise ValueError("bad")
     assert niceness(0) == usual
+
+
+@pytest.mark.parametrize(
+    ("limit", "niceness", "returns"),
+    [(20, 0, True), (19, 0, False), (15, 5, True), (20, -5, False), (resource.RLIM_INFINITY, -20, True)],
+)
+def test_a_limit_lets_return_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: int, niceness: int, returns: bool
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    in_namespace = tmp_path / "uid_map"
+    in_namespace.write_text("         0       1000          1\n")
+    monkeypatch.setattr(priority, "_UID_MAP", in_namespace)
+    assert priority._may_return_to(niceness) is returns
+
+
+def test_where_it_may_not_be_given_back_after_all_the_process_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a capability turns out not to be for this."""
+    monkeypatch.setattr(priority, "_may_return_to", lambda niceness: True)
+
+    def refuse(which: int, who: int, niceness: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(priority, "_yield", lambda pid: None)
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with yielding():
+        pass
