@@ -211,7 +211,7 @@ def test_no_request_is_lost_while_workers_die(
     figures.add(
         promise,
         f"workers killed by the kernel for memory, {transport}",
-        str("no group can be made" if starved is None else starved),
+        "no group can be made" if starved is None else str(starved),
     )
     figures.add(promise, f"caller held up, {transport}", f"at most {stall:.1f} s")
     bound = f"{MOST_LATE:.1%}" if SECONDS >= FULL_SECONDS else ""
