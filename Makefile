@@ -28,7 +28,7 @@ GPU_IMAGES ?= onnx-gpu torch-gpu tensorflow-gpu all-gpu
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install models serve test fuzz chaos soak test-clients check audit format proto dashboards bench study \
+.PHONY: help install models serve test test-exports fuzz chaos soak test-clients check audit format proto dashboards bench study \
 	images images-gpu sbom up load down test-containers clean
 
 help:  ## List the targets.
@@ -50,8 +50,11 @@ models: install  ## Train and export the demo models into models/repository, onl
 serve: models  ## Serve the demo models. Flags: make serve ARGS="--grpc-port 0".
 	@exec $(BIN)/quadriga serve --repository $(REPOSITORY) $(ARGS)
 
-test: models  ## Run the tests, but those of containers, chaos and soak.
+test: models  ## Run the tests, but those of exports, containers, chaos and soak.
 	$(BIN)/python -m pytest $(ARGS)
+
+test-exports: models  ## Make models of all kinds in all formats, and compare them: some minutes.
+	$(BIN)/python -m pytest -m exports tests/models $(ARGS)
 
 fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats the damage of a run.
 	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \

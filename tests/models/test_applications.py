@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from running_server import run_cli
 
 from quadriga.config_file import load_model_config
@@ -11,6 +12,7 @@ from quadriga_zoo.formats import EXPORTED, file_name
 from quadriga_zoo.samples import IMAGES
 
 
+@pytest.mark.exports
 def test_mobilenet_v2_is_the_same_in_all_four_formats_and_marked_as_untrained(tmp_path: Path) -> None:
     result = run_cli("zoo", "application", "mobilenet_v2", "--repository", str(tmp_path), timeout=280)
     assert result.returncode == 0, result.stderr

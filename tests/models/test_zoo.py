@@ -111,6 +111,7 @@ keras.Sequential([keras.layers.Dense(2)]).save(sys.argv[2])
 """
 
 
+@pytest.mark.exports
 def test_a_format_that_differs_leaves_none_of_the_others(tmp_path: Path) -> None:
     loud, shapeless = tmp_path / "loud.keras", tmp_path / "shapeless.keras"
     command = [sys.executable, "-c", MAKE_LOUD, str(loud), str(shapeless)]
@@ -135,6 +136,7 @@ keras.Model([first, second], outputs).save(sys.argv[1])
 """
 
 
+@pytest.mark.exports
 def test_a_users_own_model_is_written_in_all_formats(tmp_path: Path) -> None:
     source = tmp_path / "mine.h5"
     subprocess.run([sys.executable, "-c", MAKE_H5, str(source)], check=True, capture_output=True)
@@ -151,6 +153,7 @@ def test_a_users_own_model_is_written_in_all_formats(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "repository").iterdir()) == sorted(made)
 
 
+@pytest.mark.exports
 def test_an_export_is_compared_on_real_images(demo_repository: Path, tmp_path: Path) -> None:
     source = demo_repository / "digits_keras" / "1" / "model.keras"
     result = run_cli("zoo", "export", str(source), "--output", str(tmp_path), "--name", "mine")

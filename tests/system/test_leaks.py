@@ -15,7 +15,7 @@ from running_server import RunningServer, wait_for
 from quadriga_proto import inference_pb2 as pb
 
 #: How often models come and go here; `make soak` does it more often.
-CYCLES = 40
+CYCLES = 15
 IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
 
 
