@@ -1,7 +1,4 @@
-"""A server in this very process, of which models come and go; what there could be more of afterwards.
-
-For the test of a few cycles (tests/system/test_leaks.py) and that of many (tests/reliability/test_soak_loading.py).
-"""
+"""A server in this very process, of which models come and go; what there could be more of afterwards."""
 
 import asyncio
 import gc

@@ -42,6 +42,9 @@ def test_fake_models_come_and_go(
     before, after = asyncio.run(come_and_go(config, CYCLES // 2, history.sample))
     check_growth(figures, PROMISE, f"loads and unloads, {transport}", history.growths(), MOST_GROWTH, ALWAYS_ALLOWED)
     assert after == before
+    assert after["health"] == ["", "broken", "inference.GRPCInferenceService"]
+    assert after["registry"] == [1, 0, 0, 0]  # the model that failed to load, which the index shows with its reason
+    assert (after["processes"], after["templates"], after["plans"]) == (0, 0, 0)
     assert list(temporary.iterdir()) == []
 
 

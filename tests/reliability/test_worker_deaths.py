@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from checked_calls import LOST, STREAM_ERROR, TWICE, WRONG, End, Subject, Terms, checked_calls
 from figures import Figures
-from memory_cgroup import memory_group
+from memory_cgroup import MemoryGroup, memory_group
 from oip import infer_request, outputs_of, rpc
 from running_server import RunningServer, wait_for, write_fake
 from worker_faults import Family, Poisoner, Saboteur, run_out_of_memory
@@ -61,7 +61,7 @@ MOST_FELT = 1.5
 #: They start one after the other, and let everything else on the machine run first.
 TEMPLATES = ("torchscript", "tensorflow", "keras")
 TEMPLATES_SECONDS = 600.0
-UNFELT = "a death touches no other backend"
+KEPT, UNFELT = "no request is lost", "a death touches no other backend"
 #: To each neighbour. Of a minute p99 of all four then rests on more than 50 calls that were slower, with and without.
 NEIGHBOUR_CALLS_PER_SECOND = 80.0
 VICTIM_CALLS_PER_SECOND = 20.0
@@ -155,6 +155,27 @@ def check_counts(server: RunningServer, model: str, ends: Sequence[End], before:
     return late
 
 
+def arm(saboteur: Saboteur, family: Family, poisoner: Poisoner, group: MemoryGroup | None) -> None:
+    """Adds the faults from inside; that of memory is the kernel's where there is a group for it."""
+    for kind, poison in POISONS.items():
+        saboteur.add(f"{kind} inside", partial(poisoner.send, poison))
+    if group is not None:
+        grow = partial(poisoner.send, POISONS["grow_on"])
+        saboteur.add("grow_on inside", partial(run_out_of_memory, family, FAKE, group, grow))
+
+
+def show_model(figures: Figures, transport: str, model: str, died: int, own: Sequence[End], start: float) -> None:
+    """Takes down how one model's callers fared."""
+    taken = [end.ended - end.due for end in own if end.outcome == "OK"]
+    assert taken, f"{model} answered nothing"
+    figures.add(
+        KEPT,
+        f"{model} with {INSTANCES} workers, {transport}",
+        f"{died} deaths, {len(taken) / len(own):.1%} answered, p99 {np.quantile(taken, 0.99):.2f} s, "
+        f"at most {longest_silence(own, start):.1f} s without an answer",
+    )
+
+
 def test_no_request_is_lost_while_workers_die(
     start: Callable[..., RunningServer], transport: str, demo_repository: Path, tmp_path: Path, figures: Figures
 ) -> None:
@@ -174,11 +195,7 @@ def test_no_request_is_lost_while_workers_die(
         grpc.insecure_channel(server.grpc) as channel,
     ):
         poisoner = Poisoner(channel, FAKE)
-        for kind, poison in POISONS.items():
-            saboteur.add(f"{kind} inside", partial(poisoner.send, poison))
-        if group is not None:
-            grow = partial(poisoner.send, POISONS["grow_on"])
-            saboteur.add("grow_on inside", partial(run_out_of_memory, family, FAKE, group, grow))
+        arm(saboteur, family, poisoner, group)
         for second in range(1, int(SECONDS)):
             time.sleep(max(calls.start + second - time.monotonic(), 0))
             saboteur.strike()
@@ -188,35 +205,26 @@ def test_no_request_is_lost_while_workers_die(
     wait_for(lambda: is_whole(server, models, INSTANCES), "every worker to be back", RECOVERY_SECONDS)
 
     outcomes = Counter(end.outcome for end in ends)
-    promise = "no request is lost"
-    figures.add(promise, f"faults in {SECONDS:.0f} s, {transport}", listed(saboteur.struck))
-    figures.add(promise, f"calls, {transport}", f"{len(ends)}: {listed(outcomes)}")
+    figures.add(KEPT, f"faults in {SECONDS:.0f} s, {transport}", listed(saboteur.struck))
+    figures.add(KEPT, f"calls, {transport}", f"{len(ends)}: {listed(outcomes)}")
     for outcome in (WRONG, TWICE, LOST):
-        figures.add(promise, f"{outcome}, {transport}", str(outcomes[outcome]), "0")
+        figures.add(KEPT, f"{outcome}, {transport}", str(outcomes[outcome]), "0")
     late = []
     for model in models:
         own = [end for end in ends if end.model == model]
-        taken = [end.ended - end.due for end in own if end.outcome == "OK"]
-        assert taken, f"{model} answered nothing"
-        died = check_deaths(server, family, model)
-        figures.add(
-            promise,
-            f"{model} with {INSTANCES} workers, {transport}",
-            f"{died} deaths, {len(taken) / len(own):.1%} answered, p99 {np.quantile(taken, 0.99):.2f} s, "
-            f"at most {longest_silence(own, calls.start):.1f} s without an answer",
-        )
+        show_model(figures, transport, model, check_deaths(server, family, model), own, calls.start)
         late.append(check_counts(server, model, own, before[model], poisoned.total() if model == FAKE else 0))
     unseen, untaken = (sum(counts) for counts in zip(*late, strict=True))
-    figures.add(promise, f"poisonous requests, {transport}", listed(poisoned))
+    figures.add(KEPT, f"poisonous requests, {transport}", listed(poisoned))
     figures.add(
-        promise,
+        KEPT,
         f"workers killed by the kernel for memory, {transport}",
         "no group can be made" if starved is None else str(starved),
     )
-    figures.add(promise, f"caller held up, {transport}", f"at most {stall:.1f} s")
+    figures.add(KEPT, f"caller held up, {transport}", f"at most {stall:.1f} s")
     bound = f"{MOST_LATE:.1%}" if SECONDS >= FULL_SECONDS else ""
-    figures.add(promise, f"answered when their time was over, {transport}", str(unseen), bound)
-    figures.add(promise, f"not taken up before their time was over, {transport}", str(untaken), bound)
+    figures.add(KEPT, f"answered when their time was over, {transport}", str(unseen), bound)
+    figures.add(KEPT, f"not taken up before their time was over, {transport}", str(untaken), bound)
     assert set(poisoned) <= {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
     assert saboteur.struck.total() == int(SECONDS) - 1
     assert set(outcomes) <= {*ALLOWED, STREAM_ERROR, "INTERNAL"}

@@ -1,6 +1,6 @@
-"""A worker's share of the processors while it loads: less than that of the models that serve. Runs in workers.
+"""A worker's share of the processors while it loads: less than that of the models that serve.
 
-It is put on a process by whoever starts it, and taken off by the process itself.
+The server process puts it on a worker or a template that it starts, and these take it off themselves.
 
 Importing a framework and warming up take whole cores for seconds. On Linux a process may make itself nicer at any time,
 but take that back only where it is allowed to: by CAP_SYS_NICE, which root of a user namespace has in name only, or by
