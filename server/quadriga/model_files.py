@@ -176,7 +176,11 @@ def read_labels(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def folders_in(parent: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry."""
+    """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry.
+
+    Raises:
+        OSError: It cannot be read, or was moved meanwhile.
+    """
     folders = []
     for path in sorted(parent.iterdir()):
         if path.name.startswith(".") or not path.is_dir():
@@ -185,6 +189,7 @@ def folders_in(parent: Path) -> list[Path]:
             folders.append(path)
         else:
             _warn_unprintable(path)
+    parent.stat()  # moved meanwhile, nothing in it was a folder, and yet none of them has gone
     return folders
 
 

@@ -6,7 +6,7 @@ import pytest
 from model_folders import only, put
 
 from quadriga.errors import ConfigError
-from quadriga.model_files import format_of, read_labels, size_of
+from quadriga.model_files import folders_in, format_of, read_labels, size_of
 from quadriga.repository import scan
 
 
@@ -110,3 +110,16 @@ def test_the_size_of_a_model_counts_what_is_there(tmp_path: Path) -> None:
     assert size_of(tmp_path) == 8
     assert size_of(tmp_path / "saved_model.pb") == 3
     assert size_of(tmp_path / "nothing") == 0
+
+
+def test_folders_that_move_while_they_are_read_have_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repository" / "model").mkdir(parents=True)
+    is_dir = Path.is_dir
+
+    def move_first(path: Path) -> bool:
+        (tmp_path / "repository").rename(tmp_path / "elsewhere")
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", move_first)
+    with pytest.raises(FileNotFoundError):
+        folders_in(tmp_path / "repository")
