@@ -48,6 +48,10 @@ class Container:
         """Its state of health."""
         return str(self.inspect()["State"]["Health"]["Status"])
 
+    def last_probe(self) -> str:
+        """What the last probe of its health printed."""
+        return str(self.inspect()["State"]["Health"]["Log"][-1]["Output"])
+
     def wait_for_health(self, status: str) -> None:
         """Waits until it is so."""
         wait_for(lambda: self.health() == status or self._must_run(), f"{self.name} to be {status}", _SECONDS)

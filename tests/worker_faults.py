@@ -44,6 +44,11 @@ class Family:
         alive = {child.pid for child in self._children()}
         return {pid: model for pid, model in self.ever_ready().items() if pid in alive}
 
+    def gone(self, model: str) -> int:
+        """How many workers of a model were ready once and have ended."""
+        alive = self.workers()
+        return sum(of == model and pid not in alive for pid, of in self.ever_ready().items())
+
     def starting(self) -> list[int]:
         """Workers that import their framework or load their model."""
         ready = self.ever_ready()

@@ -170,9 +170,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """A port of the loopback where nobody listens."""
+def unused_port() -> Iterator[int]:
+    """A port of the loopback where nobody listens, and which nobody else is given meanwhile."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
+        yield taken.getsockname()[1]

@@ -51,8 +51,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 
 @pytest.fixture(scope="session")
 def network() -> tuple[str, ...]:
-    """The options that join a container to it, and publish the gRPC port to this machine alone."""
-    return ("--network", _NETWORK, "--publish", "127.0.0.1::8001")
+    """The options that join a container to it, and publish its ports to this machine alone."""
+    return ("--network", _NETWORK, "--publish", "127.0.0.1::8001", "--publish", "127.0.0.1::8000")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,8 +72,8 @@ def test_without_a_volume(start: Start) -> None:
 def test_an_empty_volume(start: Start, models: Path) -> None:
     shutil.rmtree(models / "same_onnx")
     container = start(volume(models))
-    container.wait_for_health("unhealthy")
-    assert "/models has no models: nothing is served" in container.log()
+    container.wait_for_health("unhealthy")  # which it may be before it is up
+    wait_for(lambda: "/models has no models: nothing is served" in container.log(), "the line in the log")
     assert container.stop() == 0
 
 
@@ -97,10 +98,9 @@ def test_a_volume_that_cannot_be_read(start: Start, models: Path) -> None:
 def test_a_model_that_cannot_be_read(start: Start, models: Path, path: str) -> None:
     (models / path).chmod(0)
     container = start(volume(models))
-    container.wait_for_health("unhealthy")
-    assert "same_onnx" in container.log()
-    assert "Permission denied" in container.log()
-    assert "has no model that can answer" in container.inspect()["State"]["Health"]["Log"][-1]["Output"]
+    container.wait_for_health("unhealthy")  # which it may be before it is up
+    wait_for(lambda: re.search("same_onnx.*Permission denied", container.log()), "the line in the log")
+    wait_for(lambda: "has no model that can answer" in container.last_probe(), "a probe that says so")
 
 
 def test_little_shared_memory_does_no_harm(start: Start, models: Path) -> None:
@@ -116,7 +116,7 @@ def test_little_shared_memory_does_no_harm(start: Start, models: Path) -> None:
 def test_memory_that_is_too_little_for_the_server(start: Start, models: Path) -> None:
     container = start(volume(models), "--memory", "32m", "--memory-swap", "32m")
     assert container.wait_for_end() == KILLED
-    assert container.inspect()["State"]["OOMKilled"]
+    wait_for(lambda: container.inspect()["State"]["OOMKilled"], "the engine to hear why")
 
 
 def test_memory_that_is_too_little_for_a_request_costs_a_worker(start: Start, models: Path) -> None:

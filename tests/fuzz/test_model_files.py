@@ -17,7 +17,7 @@ import pytest
 from fuzz_cases import CASES, chance, damaged
 from hostile_models import ESCAPED, FILES, REASONS, SECRET, write_hostile_models
 from oip import infer_request, method, model_index, outputs_of, rpc
-from running_server import RunningServer, wait_for, write_fake
+from running_server import ON_CPU, RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 
@@ -55,7 +55,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, demo_repository: Path) -> Ite
     write_fake(repository, "good")
     loads = [flag for name in ["good", *good_models()] for flag in ("--load-model", name)]
     repositories = ("--repository", str(repository), "--repository", str(demo_repository))
-    server = RunningServer(*repositories, "--model-control", "explicit", *loads, env={"TMPDIR": str(temporary)})
+    server = RunningServer(
+        *repositories, "--model-control", "explicit", *loads, env={"TMPDIR": str(temporary), **ON_CPU}
+    )
     try:
         # From templates workers are forked, in a fraction of the time: else most of the test would be imports.
         wait_for(lambda: len(server.workers()) == PROCESSES, "the templates", LOAD_SECONDS)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from figures import Figures
 from oip import infer_request, method, rpc
-from running_server import MARK, READY, SLAB, RunningServer, is_alive, marked, open_files, wait_for, write_fake
+from running_server import MARK, ON_CPU, READY, SLAB, RunningServer, is_alive, marked, open_files, wait_for, write_fake
 
 from quadriga_client.load.engine.echo import EchoServer
 from quadriga_proto import inference_pb2 as pb
@@ -57,7 +57,7 @@ class Busy:
         models = ("--load-model", "busy", "--load-model", "same_torchscript")
         self.server = RunningServer(
             "--transport", transport, *flags, "--model-control", "explicit", *models, "--allow-client-shm",
-            env={"TMPDIR": str(temporary)},
+            env={"TMPDIR": str(temporary), **ON_CPU},
         )  # fmt: skip
         # Before the upload: none is started while a worker loads.
         wait_for(lambda: "template of torchscript is ready" in self.server.log, "the template", SECONDS)

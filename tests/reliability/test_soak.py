@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from figures import Figures
 from process_figures import History, check_growth
-from running_server import RunningServer, wait_for, write_fake
+from running_server import ON_CPU, RunningServer, wait_for, write_fake
 from soak_traffic import DEMO, FAKE, RAISING, Bulk, odd_ones
 
 pytestmark = pytest.mark.soak
@@ -38,7 +38,7 @@ def start_soaked(
     write_fake(tmp_path, FAKE, behaviour, "max_batch_size = 8")
     names = [argument for model in (*DEMO, FAKE) for argument in ("--load-model", model)]
     repositories = ("--repository", str(demo), "--repository", str(tmp_path))
-    server = start(*repositories, "--model-control", "explicit", *names)
+    server = start(*repositories, "--model-control", "explicit", *names, env=ON_CPU)
     ready = [f"template of {backend} is ready" for backend in ("torchscript", "tensorflow", "keras")]
     wait_for(lambda: all(line in server.log for line in ready), "the templates", START_SECONDS)
     pids = {"server": server.process.pid, **{f"worker of {model}": server.worker_of(model) for model in (*DEMO, FAKE)}}

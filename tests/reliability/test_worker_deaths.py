@@ -18,7 +18,7 @@ from checked_calls import LOST, STREAM_ERROR, TWICE, WRONG, End, Subject, Terms,
 from figures import Figures
 from memory_cgroup import MemoryGroup, memory_group
 from oip import infer_request, outputs_of, rpc
-from running_server import RunningServer, wait_for, write_fake
+from running_server import ON_CPU, RunningServer, metric_of, wait_for, write_fake
 from worker_faults import Family, Poisoner, Saboteur, run_out_of_memory
 
 pytestmark = pytest.mark.chaos
@@ -69,9 +69,13 @@ VICTIM_CALLS_PER_SECOND = 20.0
 IMAGES = np.random.default_rng(0).random((16, 32, 32, 3), np.float32)
 
 
-def put_model(repository: Path, demo: Path, model: str, instances: int) -> None:
-    """Adds a demo model, or a fake one where it is called so, with so many workers."""
-    config = f"[[instance_group]]\ncount = {instances}\n[parameters]\nbatch_timeout_seconds = {BATCH_SECONDS}\n"
+def put_model(
+    repository: Path, demo: Path, model: str, instances: int, batch_seconds: float | None = BATCH_SECONDS
+) -> None:
+    """Adds a demo model, or a fake one where it is called so, with so many workers, and a time limit of a batch."""
+    config = f"[[instance_group]]\ncount = {instances}\n"
+    if batch_seconds is not None:
+        config += f"[parameters]\nbatch_timeout_seconds = {batch_seconds}\n"
     if model.startswith(FAKE):
         write_fake(repository, model, {"sleep_ms": 2, "grow_bytes": GROWTH_BYTES, **POISONS}, config)
         return
@@ -96,18 +100,19 @@ def subject(channel: grpc.Channel, model: str, calls: float, messages: float = 0
     return Subject(model, tuple(requests), tuple(answers), calls, messages)
 
 
-def requests_counted(server: RunningServer, model: str, **labels: str) -> int:
-    return int(server.metric("quadriga_requests_total", model=model, **labels))
-
-
 def is_whole(server: RunningServer, models: Sequence[str], instances: int) -> bool:
     return all(server.metric("quadriga_workers_up", model=model) == instances for model in models)
 
 
+def are_counted(server: RunningServer, family: Family, models: Sequence[str]) -> bool:
+    """Whether the server has heard of every death: it waits for what a worker printed last, and for how it ended."""
+    deaths = [server.metric("quadriga_worker_deaths_total", model=model) for model in models]
+    return deaths == [family.gone(model) for model in models]
+
+
 def check_deaths(server: RunningServer, family: Family, model: str) -> int:
     """Each worker that was ready and is gone was counted, and restarted; so were those that never came to be ready."""
-    alive = family.workers()
-    gone = sum(of == model and pid not in alive for pid, of in family.ever_ready().items())
+    gone = family.gone(model)
     unborn = len(re.findall(rf"{model}/1#\d+ cannot be restarted", server.log))
     assert (model, server.metric("quadriga_worker_deaths_total", model=model)) == (model, gone)
     assert (model, server.metric("quadriga_worker_restarts_total", model=model)) == (model, gone + unborn)
@@ -143,11 +148,12 @@ def check_counts(server: RunningServer, model: str, ends: Sequence[End], before:
     Both may differ over requests whose time was over, and over no others.
     """
     outcomes = Counter(end.outcome for end in ends)
-    counted = requests_counted(server, model)
+    count = partial(metric_of, server.get("/metrics")[1], "quadriga_requests_total", model=model)
+    counted = int(count())
     codes = (*ALLOWED, "INTERNAL", "CANCELLED")
-    assert (model, sum(requests_counted(server, model, code=code) for code in codes)) == (model, counted)
+    assert (model, sum(count(code=code) for code in codes)) == (model, counted)
     late = Late(
-        unseen=requests_counted(server, model, outcome="answered") - before - outcomes["OK"],
+        unseen=int(count(outcome="answered")) - before - outcomes["OK"],
         untaken=before + len(ends) + poisoned - counted,
     )
     assert min(late) >= 0, (model, late, outcomes)
@@ -188,7 +194,7 @@ def test_no_request_is_lost_while_workers_die(
     saboteur = Saboteur(family, SEED)
     with grpc.insecure_channel(server.grpc) as channel:
         subjects = [subject(channel, model, CALLS_PER_SECOND, MESSAGES_PER_SECOND) for model in models]
-    before = {model: requests_counted(server, model) for model in models}
+    before = {model: int(server.metric("quadriga_requests_total", model=model)) for model in models}
     with (
         memory_group(MEMORY_BYTES) as group,
         checked_calls(server.grpc, subjects, TERMS) as calls,
@@ -202,7 +208,11 @@ def test_no_request_is_lost_while_workers_die(
         ends, stall = calls.outcome.result()
         poisoned = poisoner.outcomes()
         starved = group.killed if group is not None else None
-    wait_for(lambda: is_whole(server, models, INSTANCES), "every worker to be back", RECOVERY_SECONDS)
+    wait_for(
+        lambda: is_whole(server, models, INSTANCES) and are_counted(server, family, models),
+        "every death to be counted, and every worker to be back",
+        RECOVERY_SECONDS,
+    )
 
     outcomes = Counter(end.outcome for end in ends)
     figures.add(KEPT, f"faults in {SECONDS:.0f} s, {transport}", listed(saboteur.struck))
@@ -243,8 +253,8 @@ def test_other_models_do_not_feel_deaths(
     for model in VICTIMS:
         put_model(tmp_path, demo_repository, model, VICTIM_INSTANCES)
     for model in NEIGHBOURS:
-        put_model(tmp_path, demo_repository, model, 1)
-    server = start("--repository", str(tmp_path))
+        put_model(tmp_path, demo_repository, model, 1, batch_seconds=None)  # they are busy at most
+    server = start("--repository", str(tmp_path), env=ON_CPU)
     ready = [f"template of {backend} is ready" for backend in TEMPLATES]
     wait_for(lambda: all(line in server.log for line in ready), "the templates", TEMPLATES_SECONDS)
     family = Family(server)

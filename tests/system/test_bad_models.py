@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from oip import infer_request, model_index, rpc
-from running_server import RunningServer, run_cli, write_fake
+from running_server import RunningServer, run_cli, wait_for, write_fake
 
 TINY_MODELS = Path(__file__).parents[1] / "server" / "backends"
 FILES = {
@@ -109,7 +109,11 @@ def test_the_reason_names_the_file_and_says_what_is_wrong(reasons: dict[str, str
 
 
 def test_the_log_has_every_reason_in_one_line_and_no_traceback(server: RunningServer, reasons: dict[str, str]) -> None:
-    errors = [line for line in server.log.splitlines() if " ERROR " in line]
+    def lines() -> list[str]:
+        return [line for line in server.log.splitlines() if " ERROR " in line]
+
+    wait_for(lambda: len(lines()) >= len(reasons), "the last one in the log")
+    errors = lines()
     for name, reason in reasons.items():
         (line,) = (line for line in errors if f"model {name} " in line)
         assert line.endswith(reason)

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from own_backends import OWN_BACKENDS
-from running_server import RunningServer, run_cli, wait_for, write_fake
+from running_server import ON_CPU, START_SECONDS, RunningServer, run_cli, wait_for, write_fake
 
 from quadriga.confinement import lacking
 from quadriga_client import Client, RetryPolicy, errors
@@ -61,6 +61,7 @@ def prying(start: Callable[..., RunningServer], tmp_path: Path) -> Callable[...,
         with Client(server.grpc) as client:
             client.load_model("prying")
             assert client.infer("prying", ROW)["x"].shape == (1, 4)
+        wait_for(lambda: "prying/1: descriptors: " in server.log, "the worker's last line")
         return server
 
     return run
@@ -104,12 +105,13 @@ def test_what_settings_name_can_be_read_too(prying: Callable[..., RunningServer]
     assert (attempts(server)["secret"], attempts(server)["other model"]) == ("done", "PermissionError")
 
 
+@pytest.mark.timeout(600)
 def test_real_models_answer_confined_also_from_a_template(
     start: Callable[..., RunningServer], demo_repository: Path
 ) -> None:
     loads = [argument for name in REAL for argument in ("--load-model", name)]
     common = ("--repository", str(demo_repository), "--model-control", "explicit", *loads)
-    server = start(*common, "--confine-workers", "required")
+    server = start(*common, "--confine-workers", "required", env=ON_CPU)
     images = np.random.default_rng(7).random((3, 32, 32, 3), np.float32)
     with Client(server.grpc) as client:
         answers = [client.infer(name, images)["scores"] for name in REAL]
@@ -118,7 +120,7 @@ def test_real_models_answer_confined_also_from_a_template(
         assert all(confined(server.worker_of(name)) for name in REAL)
         usual = psutil.Process(server.process.pid).nice()
         assert {psutil.Process(server.worker_of(name)).nice() for name in REAL} == {usual}
-        wait_for(lambda: "template of torchscript is ready" in server.log, "the template", 100)
+        wait_for(lambda: "template of torchscript is ready" in server.log, "the template", START_SECONDS)
         spawned = server.worker_of("same_torchscript")
         psutil.Process(spawned).send_signal(signal.SIGKILL)
         wait_for(lambda: server.worker_of("same_torchscript") != spawned, "a forked worker")

@@ -56,7 +56,7 @@ def test_every_query_of_every_panel_has_an_answer(server: RunningServer, prometh
 
 def test_a_renamed_metric_and_a_backend_that_is_missing_are_noticed(prometheus: RunningPrometheus) -> None:
     query = next(each for each in every_query(prometheus) if each.backends and "answers:rate1m" in each.expr)
-    assert is_answered(prometheus, query)
+    wait_for(lambda: is_answered(prometheus, query), "two scrapes and the rule", ANSWER_SECONDS)
     assert not is_answered(prometheus, query._replace(expr=query.expr.replace("answers:", "replies:")))
     assert 'backend=~"(keras|' in query.expr
     assert not is_answered(prometheus, query._replace(expr=query.expr.replace('backend=~"(keras|', 'backend=~"(')))

@@ -22,6 +22,7 @@ def give_up_often(address: str, seed: int) -> None:
     choice = random.Random(seed)
     for _ in range(4):
         with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            grpc.channel_ready_future(channel).result(20)  # else the shortest deadlines end in the client
             call = method(channel, "ModelInfer")
             pending = [call.future(REQUEST, timeout=choice.choice(TIMEOUTS)) for _ in range(60)]
             for future in choice.sample(pending, 20):

@@ -6,8 +6,8 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from oip import infer_request, rpc
-from running_server import RunningServer, wait_for
+from oip import infer_request, model_index, rpc
+from running_server import ON_CPU, START_SECONDS, RunningServer, wait_for
 
 from quadriga_proto import inference_pb2 as pb
 
@@ -20,7 +20,7 @@ def resident(server: RunningServer) -> int:
 
 
 def test_unloading_gives_the_memory_back(start: Callable[..., RunningServer], demo_repository: Path) -> None:
-    server = start("--repository", str(demo_repository), "--model-control", "explicit")
+    server = start("--repository", str(demo_repository), "--model-control", "explicit", env=ON_CPU)
     models = ("same_onnx", "same_torchscript")
     with grpc.insecure_channel(server.grpc) as channel:
 
@@ -32,13 +32,14 @@ def test_unloading_gives_the_memory_back(start: Callable[..., RunningServer], de
         def unload() -> None:
             for model in models:
                 rpc(channel, "RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name=model))
+            wait_for(lambda: not any(model.state == "UNLOADING" for model in model_index(channel).values()), "the ends")
             wait_for(lambda: not server.workers(), "the workers, and their template, to end")
 
         load_and_use()
         unload()
         before = resident(server)
         load_and_use()
-        wait_for(lambda: "template of torchscript is ready" in server.log, "the template")
+        wait_for(lambda: "template of torchscript is ready" in server.log, "the template", START_SECONDS)
         loaded = resident(server)
         unload()
         assert resident(server) == pytest.approx(before, rel=0.05)

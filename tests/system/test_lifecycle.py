@@ -66,15 +66,16 @@ def test_requests_in_hand_end_before_the_server_does(start: Callable[..., Runnin
 
 
 def test_large_responses_on_their_way_arrive_whole(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    behaviour = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "sleep_ms": 200}
-    write_fake(tmp_path, "echo", behaviour, "max_batch_size = 1")
-    server = start("--repository", str(tmp_path))
+    behaviour = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}
+    folder = write_fake(tmp_path, "held", behaviour, 'backend = "own_backends:Held"\nmax_batch_size = 1')
+    server = start("--repository", str(tmp_path), env=OWN_BACKENDS)
     array = np.random.default_rng(0).random((1, 8_000_000), np.float32)
-    request = infer_request("echo", x=array).SerializeToString()
+    request = infer_request("held", x=array).SerializeToString()
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.grpc, unlimited) as channel:
         pending = [method(channel, "ModelInfer").future(request, timeout=60) for _ in range(2)]
-        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="echo") == 2, "both to be in hand")
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="held") == 2, "both to be in hand")
+        (folder / "1" / "go").touch()
         assert server.stop() == 0
         for future in pending:
             response = pb.ModelInferResponse.FromString(future.result(30))

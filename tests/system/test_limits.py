@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from attacks import ATTACKS
 from oip import SERVICE, error_of, infer_request, method, outputs_of, rpc
+from own_backends import OWN_BACKENDS
 from running_server import RunningServer, open_files, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
@@ -123,17 +123,22 @@ def test_further_calls_on_a_connection_wait_for_their_turn(server: RunningServer
 def test_requests_beyond_the_bytes_in_hand_are_refused_until_some_are_answered(
     start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
-    write_fake(tmp_path, "slow", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}], "sleep_ms": 1_000})
-    server = start("--repository", str(tmp_path), "--max-pending-bytes", "100000")
-    large = infer_request("slow", x=np.zeros((1, 20_000), np.float32)).SerializeToString()
+    any_size = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}]}
+    folder = write_fake(tmp_path, "held", any_size, 'backend = "own_backends:Held"')
+    server = start("--repository", str(tmp_path), "--max-pending-bytes", "100000", env=OWN_BACKENDS)
+    large = infer_request("held", x=np.zeros((1, 20_000), np.float32)).SerializeToString()
     with grpc.insecure_channel(server.grpc) as channel:
-        calls = [method(channel, "ModelInfer").future(large, timeout=30) for _ in range(4)]
-        codes = Counter(call.code().name for call in calls)
-        assert codes == {"OK": 1, "UNAVAILABLE": 3}
-        refused = next(call for call in calls if call.code() is grpc.StatusCode.UNAVAILABLE)
+        infer = method(channel, "ModelInfer")
+        taken = infer.future(large, timeout=60)
+        wait_for(lambda: server.metric("quadriga_batches_in_flight", model="held") == 1, "the first one to be taken")
+        refusals = [infer.future(large, timeout=60) for _ in range(3)]
+        assert {call.code().name for call in refusals} == {"UNAVAILABLE"}
+        (folder / "1" / "go").touch()
+        assert taken.code() is grpc.StatusCode.OK
+        refused = refusals[0]
         assert "more pass its limit of 100000" in (refused.details() or "")
         assert dict(refused.trailing_metadata() or ())[PUSHBACK_TRAILER]
-        assert rpc(channel, "ModelInfer", large).model_name == "slow"
+        assert rpc(channel, "ModelInfer", large).model_name == "held"
     assert server.metric("quadriga_requests_total", code="UNAVAILABLE", reason="overloaded") == 3
     assert server.stop() == 0
 
@@ -171,12 +176,13 @@ def test_what_callers_sent_who_have_gone_counts_until_it_is_dropped_and_then_mak
 def test_a_client_that_answers_no_ping_is_cut_off_and_one_that_does_is_kept(
     start: Callable[..., RunningServer], repository: Path
 ) -> None:
-    keepalive = ("--keepalive-seconds", "0.3", "--keepalive-timeout-seconds", "0.3")
+    keepalive = ("--keepalive-seconds", "0.3", "--keepalive-timeout-seconds", "5")
     server = start("--repository", str(repository), *keepalive)
     with grpc.insecure_channel(server.grpc) as channel:
         states: list[Any] = []
         channel.subscribe(states.append)
         assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+        wait_for(lambda: grpc.ChannelConnectivity.READY in states, "the connection to be told of")
         host, _, port = server.grpc.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=30) as dead:
             dead.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
@@ -197,6 +203,7 @@ def test_connections_that_idle_or_age_are_closed_on_grpcio(
         states: list[Any] = []
         channel.subscribe(states.append)
         assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
+        wait_for(lambda: grpc.ChannelConnectivity.READY in states, "the connection to be told of")
         wait_for(lambda: states[-1] is grpc.ChannelConnectivity.IDLE, "the connection to be closed")
         assert rpc(channel, "ServerLive", pb.ServerLiveRequest()).live
     assert server.stop() == 0

@@ -257,8 +257,8 @@ def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         unused_port = taken.getsockname()[1]
-    with (
-        Fleet(target(f"127.0.0.1:{unused_port}"), connections=1, processes=1) as fleet,
-        pytest.raises(LoadError, match=rf"^cannot connect to 127.0.0.1:{unused_port}: Connection refused$"),
-    ):
-        fleet.start(ClosedLoop(1))
+        with (
+            Fleet(target(f"127.0.0.1:{unused_port}"), connections=1, processes=1) as fleet,
+            pytest.raises(LoadError, match=rf"^cannot connect to 127.0.0.1:{unused_port}: Connection refused$"),
+        ):
+            fleet.start(ClosedLoop(1))

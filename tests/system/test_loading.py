@@ -214,7 +214,7 @@ def test_an_unknown_model_is_unloaded_without_complaint(shared: Explicit) -> Non
 
 
 def test_a_load_without_a_change_does_nothing_and_one_with_a_change_loads_anew(explicit: Explicit) -> None:
-    before = explicit.loads()
+    before = wait_for(explicit.loads, "the worker in the log")
     explicit.load("loaded")
     assert explicit.loads() == before
     write_fake(explicit.repository, "loaded", {"labels": ["new"]})

@@ -1,6 +1,5 @@
 """The scheduling keys of a configuration as clients meet them: priorities, queue policies, the order of answers."""
 
-import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 import tritonclient.grpc as tritonclient
 from oip import error_of, infer_request, method
 from own_backends import OWN_BACKENDS
-from running_server import RunningServer, wait_for, write_fake
+from running_server import RunningServer, is_alive, wait_for, write_fake
 
 CALL_SECONDS = 60.0
 HELD = 'backend = "own_backends:Held"\nmax_batch_size = 1\n'
@@ -183,10 +182,15 @@ def test_a_batch_that_kills_its_workers_keeps_no_answer_for_ever(server: Running
         return {int(pid) for pid in re.findall(r"mortal/1#\d is ready: pid (\d+)", server.log)} - killed
 
     def kill_workers() -> None:
+        """Both, before the server hears of either: else it tries again on the one that is killed next."""
         wait_for(lambda: len(ready()) == 2, "both workers in the log")
-        for pid in ready():
-            os.kill(pid, signal.SIGKILL)
-            killed.add(pid)
+        workers = [process for process in server.workers() if process.pid in ready()]
+        server.process.send_signal(signal.SIGSTOP)
+        for worker in workers:
+            worker.kill()
+            killed.add(worker.pid)
+        wait_for(lambda: not any(map(is_alive, workers)), "both workers to end")
+        server.process.send_signal(signal.SIGCONT)
 
     def is_tried_again() -> bool:
         restarted = server.metric("quadriga_worker_restarts_total", model="mortal") == 2

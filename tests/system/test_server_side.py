@@ -93,6 +93,7 @@ def test_the_page_is_found_at_its_default_port(
     server: RunningServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_side, "DEFAULT_HTTP_PORT", int(server.http.rpartition(":")[2]))
+    monkeypatch.setattr(server_side, "_GUESS_SECONDS", 30.0)
     assert find_probe(client, "echo", "", None) == PageProbe(f"http://{server.http}/metrics?model=echo", "echo", "1")
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -17,27 +18,39 @@ from running_server import RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 
-#: Of answers: 6 MB per second. The kernel keeps some megabytes of what nobody reads yet.
-PIECE, PAUSE_SECONDS = 65_536, 0.01
-FLOATS = 8_000_000
+#: The kernel keeps some megabytes of what nobody reads yet: an answer of more.
+PIECE, FLOATS = 65_536, 8_000_000
 #: HTTP/2 lets that many bytes go before the client asks for more; a socket that takes less leaves them to the server's.
-FEW_FLOATS, SMALL_BUFFER, FOR_EVER_SECONDS = 12_000, 2_304, 600.0
+FEW_FLOATS, SMALL_BUFFER = 12_000, 2_304
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
+class SlowWay(NamedTuple):
+    """A proxy for one connection that hands requests on at once, and reads of answers but the beginning.
+
+    Attributes:
+        address: Where it listens.
+        hurry: Once set, it reads on.
+    """
+
+    address: str
+    hurry: threading.Event
+
+
 @contextlib.contextmanager
-def slow_way(address: str, buffer: int = PIECE, pause: float = PAUSE_SECONDS) -> Iterator[str]:
-    """The address of a proxy for one connection that reads answers slowly, and hands requests on at once."""
+def slow_way(address: str, buffer: int = PIECE) -> Iterator[SlowWay]:
+    """One to a server, whose socket for answers takes about so many bytes."""
     host, _, port = address.rpartition(":")
-    hurry = threading.Event()
+    hurry, at_once = threading.Event(), threading.Event()
+    at_once.set()
 
     def carry() -> None:
         with contextlib.suppress(OSError), listener.accept()[0] as client, socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             server.connect((host, int(port)))
-            requests = threading.Thread(target=pump, args=(client, server, 0.0, hurry))
+            requests = threading.Thread(target=pump, args=(client, server, at_once))
             requests.start()
-            pump(server, client, pause, hurry)
+            pump(server, client, hurry)
             client.shutdown(socket.SHUT_RDWR)
             requests.join()
 
@@ -45,19 +58,19 @@ def slow_way(address: str, buffer: int = PIECE, pause: float = PAUSE_SECONDS) ->
         carrier = threading.Thread(target=carry)
         carrier.start()
         try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
+            yield SlowWay(f"127.0.0.1:{listener.getsockname()[1]}", hurry)
         finally:
             hurry.set()
             listener.close()
             carrier.join()
 
 
-def pump(source: socket.socket, target: socket.socket, pause: float, hurry: threading.Event) -> None:
-    """Hands on what comes, until one of the two has gone; without pauses once there is hurry."""
+def pump(source: socket.socket, target: socket.socket, hurry: threading.Event) -> None:
+    """Hands on what comes, until one of the two has gone; no more than a piece before there is hurry."""
     with contextlib.suppress(OSError):
         while data := source.recv(PIECE):
             target.sendall(data)
-            hurry.wait(pause)
+            hurry.wait()
 
 
 @pytest.fixture
@@ -69,11 +82,15 @@ def server(start: Callable[..., RunningServer], tmp_path: Path) -> RunningServer
 
 def test_a_response_on_its_way_is_waited_for(server: RunningServer, tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((1, FLOATS), np.float32)
-    with slow_way(server.grpc) as address, grpc.insecure_channel(address, UNLIMITED) as channel:
+    with slow_way(server.grpc) as way, grpc.insecure_channel(way.address, UNLIMITED) as channel:
         request = infer_request("held", x=array).SerializeToString()
         pending = method(channel, "ModelInfer").future(request, timeout=120)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="held") == 1, "the request to be in hand")
         (tmp_path / "held" / "1" / "go").touch()
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "stopping" in server.log, "the server to begin its stop")
+        assert server.process.poll() is None
+        way.hurry.set()
         assert server.stop() == 0
         response = pb.ModelInferResponse.FromString(pending.result(60))
     np.testing.assert_array_equal(outputs_of(response)["x"], array)
@@ -83,8 +100,8 @@ def test_a_second_signal_gives_up_who_does_not_read(server: RunningServer, tmp_p
     (tmp_path / "held" / "1" / "go").touch()
     request = infer_request("held", x=np.zeros((1, FEW_FLOATS), np.float32)).SerializeToString()
     with (
-        slow_way(server.grpc, SMALL_BUFFER, FOR_EVER_SECONDS) as address,
-        grpc.insecure_channel(address, UNLIMITED) as channel,
+        slow_way(server.grpc, SMALL_BUFFER) as way,
+        grpc.insecure_channel(way.address, UNLIMITED) as channel,
     ):
         pending = method(channel, "ModelInfer").future(request, timeout=120)
         answered = partial(server.metric, "quadriga_requests_total", model="held", outcome="answered")

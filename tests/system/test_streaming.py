@@ -5,6 +5,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,11 +14,13 @@ import pytest
 import tritonclient.grpc
 import tritonclient.grpc.aio
 from oip import SERVICE, TIMEOUT_SECONDS, infer_request, outputs_of, rpc
+from own_backends import OWN_BACKENDS
 from running_server import RunningServer, wait_for, write_fake
 from tritonclient.utils import InferenceServerException
 
 from quadriga_proto import inference_pb2 as pb
 
+HELD = 'backend = "own_backends:Held"\nmax_batch_size = 1'
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -127,18 +130,45 @@ def test_the_first_error_ends_a_stream_that_asks_for_it(channel: grpc.Channel) -
     assert (code, "nobody" in message) == ("NOT_FOUND", True)
 
 
-def test_a_stream_that_is_cancelled_gives_up_what_it_has_in_hand(server: RunningServer, channel: grpc.Channel) -> None:
-    def cancelled() -> float:
-        return server.metric("quadriga_requests_total", code="CANCELLED", model="slow")
+class HeldModel:
+    """A model whose answers are held until they are let go, and the server that serves it."""
 
-    before = cancelled()
-    stream = Stream(channel)
-    stream.send(*(request("slow") for _ in range(20)))
-    stream.next()
-    stream.call.cancel()
-    wait_for(lambda: cancelled() >= before + 10, "the requests of a cancelled stream to be given up")
-    wait_for(lambda: server.metric("quadriga_queue_depth", model="slow") == 0, "the queue to be empty")
-    assert outputs_of(rpc(channel, "ModelInfer", request("echo", 3)))["x"][0, 0] == 3
+    def __init__(self, start: Callable[..., RunningServer], repository: Path) -> None:
+        self._go = write_fake(repository, "held", {}, HELD) / "1" / "go"
+        write_fake(repository, "echo")
+        self.server = start("--repository", str(repository), env=OWN_BACKENDS)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Of the model."""
+        return self.server.metric(name, model="held", **labels)
+
+    def wait_for(self, count: int) -> None:
+        """Returns when so many of its requests are in hand: in the queue, or in a worker, one in each batch."""
+        names = ("quadriga_queue_depth", "quadriga_batches_in_flight")
+        wait_for(lambda: sum(map(self.metric, names)) == count, f"{count} requests to be in hand")
+
+    def let_go(self) -> None:
+        """Answers, from now on."""
+        self._go.touch()
+
+
+@pytest.fixture
+def held(start: Callable[..., RunningServer], tmp_path: Path) -> HeldModel:
+    return HeldModel(start, tmp_path)
+
+
+def test_a_stream_that_is_cancelled_gives_up_what_it_has_in_hand(held: HeldModel) -> None:
+    with grpc.insecure_channel(held.server.grpc) as channel:
+        stream = Stream(channel)
+        stream.send(*(request("held") for _ in range(20)))
+        held.wait_for(20)
+        waiting = held.metric("quadriga_queue_depth")
+        assert waiting > 10
+        stream.call.cancel()
+        wait_for(lambda: held.metric("quadriga_queue_depth") == 0, "the queue to be empty")
+        assert held.metric("quadriga_requests_total", code="CANCELLED") >= waiting
+        held.let_go()
+        assert outputs_of(rpc(channel, "ModelInfer", request("echo", 3)))["x"][0, 0] == 3
 
 
 def test_the_streams_deadline_is_that_of_its_requests(server: RunningServer, channel: grpc.Channel) -> None:
@@ -236,24 +266,21 @@ def triton_input(module: Any, value: float) -> Any:
     return tensor
 
 
-def test_a_drain_answers_what_is_in_hand_and_ends_the_streams(
-    start: Callable[..., RunningServer], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    repository = tmp_path_factory.mktemp("repository")
-    write_fake(repository, "slow", {"sleep_ms": 500}, "max_batch_size = 1")
-    server = start("--repository", str(repository))
+def test_a_drain_answers_what_is_in_hand_and_ends_the_streams(held: HeldModel) -> None:
+    server = held.server
     with grpc.insecure_channel(server.grpc) as channel:
         busy, idle = Stream(channel), Stream(channel)
-        idle.send(request("slow", id="before"))
+        idle.send(request("echo", id="before"))
         assert idle.next().infer_response.id == "before"
-        busy.send(request("slow", id="one"), request("slow", id="two"))
-        wait_for(lambda: server.metric("quadriga_batches_in_flight") > 0, "the requests to be in hand")
+        busy.send(request("held", id="one"), request("held", id="two"))
+        held.wait_for(2)
         ended = threading.Thread(target=server.stop)
         ended.start()
         with pytest.raises(grpc.RpcError):
             idle.next()
         assert idle.status()[0] == "UNAVAILABLE"
-        busy.send(request("slow", id="late"))
+        busy.send(request("held", id="late"))
+        held.let_go()
         first, second = busy.next(), busy.next()
         assert [response.infer_response.id for response in (first, second)] == ["one", "two"]
         assert not first.error_message + second.error_message

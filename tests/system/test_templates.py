@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from oip import infer_request, method, outputs_of, rpc
-from running_server import RunningServer, is_alive, wait_for
+from running_server import ON_CPU, START_SECONDS, RunningServer, is_alive, wait_for
 
 from quadriga_proto import inference_pb2 as pb
 
@@ -36,13 +36,13 @@ def wait_for_template(server: RunningServer, old: int = 0) -> int:
         pids = re.findall(r"template of torchscript is ready: pid (\d+)", server.log)
         return int(pids[-1]) if pids and int(pids[-1]) != old else 0
 
-    pid: int = wait_for(found, "a template")
+    pid: int = wait_for(found, "a template", START_SECONDS)
     return pid
 
 
 def wait_for_worker(server: RunningServer, old: int) -> psutil.Process:
     """The model's worker, once it is another than `old`."""
-    wait_for(lambda: server.worker_of(MODEL) != old, "a new worker")
+    wait_for(lambda: server.worker_of(MODEL) != old, "a new worker", START_SECONDS)
     return psutil.Process(server.worker_of(MODEL))
 
 
@@ -59,7 +59,7 @@ def infer(channel: grpc.Channel, model: str = MODEL) -> np.ndarray[Any, Any]:
 
 
 def test_a_dead_worker_is_replaced_by_a_fork(start: Callable[..., RunningServer], repository: Path) -> None:
-    server = start("--repository", str(repository))
+    server = start("--repository", str(repository), env=ON_CPU)
     template = wait_for_template(server)
     old = server.worker_of(MODEL)
     assert psutil.Process(old).ppid() == server.process.pid
@@ -85,10 +85,10 @@ def test_a_dead_worker_is_replaced_by_a_fork(start: Callable[..., RunningServer]
 def test_a_further_model_is_forked_and_the_template_ends_with_the_last(
     start: Callable[..., RunningServer], repository: Path
 ) -> None:
-    server = start("--repository", str(repository), "--model-control", "poll", "--poll-seconds", "0.1")
+    server = start("--repository", str(repository), "--model-control", "poll", "--poll-seconds", "0.1", env=ON_CPU)
     template = psutil.Process(wait_for_template(server))
     (repository / ANOTHER).symlink_to((repository / MODEL).resolve())
-    wait_for(lambda: f"{ANOTHER}/1 is ready" in server.log, "another model")
+    wait_for(lambda: f"{ANOTHER}/1 is ready" in server.log, "another model", START_SECONDS)
     another = psutil.Process(server.worker_of(ANOTHER))
     assert another.ppid() == template.pid
     first = psutil.Process(server.worker_of(MODEL))
@@ -102,7 +102,7 @@ def test_a_further_model_is_forked_and_the_template_ends_with_the_last(
 
 
 def test_a_template_that_dies_costs_nothing_for_good(start: Callable[..., RunningServer], repository: Path) -> None:
-    server = start("--repository", str(repository))
+    server = start("--repository", str(repository), env=ON_CPU)
     template = wait_for_template(server)
     with grpc.insecure_channel(server.grpc) as channel:
         answer = infer(channel)
@@ -120,7 +120,7 @@ def test_a_template_that_dies_costs_nothing_for_good(start: Callable[..., Runnin
 def test_sigkill_of_the_server_takes_templates_and_their_workers_along(
     start: Callable[..., RunningServer], repository: Path
 ) -> None:
-    server = start("--repository", str(repository))
+    server = start("--repository", str(repository), env=ON_CPU)
     template = wait_for_template(server)
     worker = kill_worker(server)
     assert {process.pid for process in server.workers()} == {template, worker.pid}

@@ -74,8 +74,10 @@ def polled(start: Callable[..., RunningServer], tmp_path: Path) -> Iterator[Poll
 
 
 def test_a_new_version_that_cannot_be_loaded_leaves_the_old_one(polled: Polled) -> None:
-    (polled.folder / "2").mkdir()
-    (polled.folder / "2" / "model.fake").write_text("{}")
+    made = polled.folder.parent / ".made"
+    made.mkdir()
+    (made / "model.fake").write_text("{}")
+    made.rename(polled.folder / "2")  # whole at once: an empty folder would be tried by itself
     polled.wait_for_log("version 2 is unavailable")
     assert polled.version() == "1"
     assert polled.states() == {"1": "READY", "2": "UNAVAILABLE"}
