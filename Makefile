@@ -58,15 +58,15 @@ test-exports: models  ## Make models of all kinds in all formats, and compare th
 
 fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats the damage of a run.
 	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/python -m pytest -o timeout=1800 -o faulthandler_timeout=0 tests/fuzz $(ARGS)
+	  $(BIN)/python -m pytest -o timeout=1800 tests/fuzz $(ARGS)
 	QUADRIGA_FUZZ_STEPS=$${QUADRIGA_FUZZ_STEPS:-200000} $(BIN)/python -m pytest -o timeout=1800 -s tests/server/test_scheduling_machine.py \
 	  tests/server/workers/test_slab_machine.py $(ARGS)
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
-	$(BIN)/python -m pytest -m chaos -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m chaos -o timeout=3600 tests/reliability $(ARGS)
 
 soak: models  ## Send 1,000,000 requests, load and unload 500 times, and print what memory did. QUADRIGA_SOAK_REQUESTS=40000 is short.
-	$(BIN)/python -m pytest -m soak -o timeout=3600 -o faulthandler_timeout=0 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m soak -o timeout=3600 tests/reliability $(ARGS)
 
 test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server and its models read the manifests, from an environment of its own.
 	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py tests/docker/test_kubernetes.py -k kserve $(ARGS)

@@ -72,6 +72,9 @@ class BatchQueue(Generic[E]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def _lines_of(self, level: int) -> Sequence[deque[E]]:
+        return self._lines
+
     def waiting(self, level: int) -> int:
         """How many requests wait in a priority level; here all are in one."""
         return len(self._entries)
@@ -115,10 +118,10 @@ class BatchQueue(Generic[E]):
         self._measure_head()
         return batch, dead
 
-    def take_dead(self, now: int) -> list[E]:
-        """Takes the dead requests out, wherever they stand."""
+    def take_dead(self, now: int, level: int | None = None) -> list[E]:
+        """Takes the dead requests out, wherever they stand; of one priority level alone where it is given."""
         dead: list[E] = []
-        for line in self._lines:
+        for line in self._lines if level is None else self._lines_of(level):
             alive: list[E] = []
             for entry in line:
                 (dead if is_dead(entry, now) else alive).append(entry)

@@ -60,8 +60,7 @@ class PriorityQueue(BatchQueue[E]):
 
     def waiting(self, level: int) -> int:
         """How many requests wait in a level, postponed or not."""
-        found = self._level(level)
-        return len(found.line) + len(found.postponed)
+        return sum(map(len, self._lines_of(level)))
 
     def push(self, entry: E, level: int = ONLY_LEVEL) -> None:
         """Queues a request behind all others of its level that are not postponed."""
@@ -93,6 +92,10 @@ class PriorityQueue(BatchQueue[E]):
         """See `BatchQueue.pop`."""
         self._postpone(now)
         return super().pop(now)
+
+    def _lines_of(self, level: int) -> Sequence[deque[E]]:
+        found = self._level(level)
+        return found.line, found.postponed
 
     def _level(self, level: int) -> _Level[E]:
         return self._levels[max(level - 1, 0)]

@@ -17,6 +17,7 @@ meanwhile: it may cost that one, too (`retries`).
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -37,7 +38,7 @@ from quadriga.workers.worker import SLOTS, Assigned, Loss, Worker
 
 log = logging.getLogger("quadriga.scheduler")
 
-#: Of a full queue that holds no dead request, how many entries may be looked at for each refusal: a look at all of them
+#: Of a full level that holds no dead request, how many entries may be looked at for each refusal: a look at all of them
 #: would cost more than all else that a refusal takes, and comes once in as many refusals as there are such parts.
 _LOOKED_AT_PER_REFUSAL: Final = 16
 
@@ -66,7 +67,7 @@ class Scheduler:
         self._refusal: Callable[[], RequestError] | None = None
         self._loop = asyncio.get_running_loop()
         self._dispatching = False
-        self._refusals_without_look = 0
+        self._refusals_without_look: Counter[int] = Counter()  # by level
         self._due_timer: asyncio.TimerHandle | None = None
         self._expiry = ExpiryTimer(self.drop_dead)
         self._idle: asyncio.Event | None = None
@@ -293,17 +294,18 @@ class Scheduler:
             self._check_idle()
 
     def _make_room(self, level: int, limit: int) -> None:
-        """Takes the dead out of a full queue.
+        """Takes the dead out of a full level.
 
         Raises:
             Overloaded: It is full all the same.
         """
-        if self._refusals_without_look:
-            self._refusals_without_look -= 1
+        if self._refusals_without_look[level]:
+            self._refusals_without_look[level] -= 1
         else:
-            dead = self._queue.take_dead(time.monotonic_ns())
+            dead = self._queue.take_dead(time.monotonic_ns(), level)
             self._fail_dead(dead)
-            self._refusals_without_look = 0 if dead else len(self._queue) // _LOOKED_AT_PER_REFUSAL
+            left = self._queue.waiting(level)
+            self._refusals_without_look[level] = 0 if dead else left // _LOOKED_AT_PER_REFUSAL
         waiting = self._queue.waiting(level)
         if waiting >= limit:
             where = f" at priority level {level}" if level else ""

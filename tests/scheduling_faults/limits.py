@@ -25,7 +25,7 @@ def the_dead_make_no_room(patch: Patch) -> None:
 
 def _full(old: Any, self: Any, level: int, limit: int) -> None:
     with Patch.context() as patch:
-        patch.setattr(BatchQueue, "take_dead", lambda self, now: [])
+        patch.setattr(BatchQueue, "take_dead", lambda self, now, level=None: [])
         old(self, level, limit)
 
 

@@ -126,6 +126,20 @@ async def test_a_full_queue_is_not_looked_through_at_every_refusal() -> None:
 
 
 @in_a_loop
+async def test_the_refusals_of_one_level_spare_no_other_the_look() -> None:
+    few, many = QueuePolicy(max_queue_size=2), QueuePolicy(max_queue_size=32)
+    scheduler = make(priority_levels=2, default_priority_level=2, queue=many, level_queues={1: few})
+    first = [submit(scheduler, priority=1) for _ in range(2)]
+    for _ in range(32):
+        submit(scheduler, priority=2)
+    with pytest.raises(Overloaded):
+        submit(scheduler, priority=2)
+    first[0].cancelled = True
+    assert submit(scheduler, priority=1).open
+    assert not first[0].open
+
+
+@in_a_loop
 async def test_the_queues_own_timeout_refuses_what_waited_for_it_and_the_earliest_deadline_counts() -> None:
     scheduler = make(queue=QueuePolicy(default_timeout_us=3_000))
     now = time.monotonic_ns()
