@@ -23,6 +23,8 @@ FRESH: Final = "QUADRIGA_FUZZ_STEPS" in os.environ
 SEED: Final = random.SystemRandom().randrange(2**32) if FRESH else 6
 #: Steps of one episode at most; each has a world of its own.
 _LONGEST_EPISODE: Final = 400
+#: What the weights of an episode's actions are multiplied by.
+_HABITS: Final = (0, 1, 1, 3)
 
 
 class World:
@@ -122,10 +124,13 @@ class Walks:
     def _episode(self, chance: random.Random) -> None:
         setup = pick(self._world.SETUP, chance)
         taken: list[Step] = []
+        # Each world has its own habits, some things never happen in it: what takes twenty calls without a pause, say,
+        # is not found by one mixture of everything (swarm testing, Groce et al., 2012).
+        weights = [weight * chance.choice(_HABITS) for weight in self._weights]
         world = self._world(**setup)
         try:
-            for _ in range(chance.randrange(_LONGEST_EPISODE)):
-                (chosen,) = chance.choices(self._actions, self._weights)
+            for _ in range(chance.randrange(_LONGEST_EPISODE) if any(weights) else 0):
+                (chosen,) = chance.choices(self._actions, weights)
                 taken.append((chosen.name, pick(chosen.options, chance)))
                 self.steps += perform(world, *taken[-1])
                 if world.over:

@@ -30,6 +30,22 @@ def _full(old: Any, self: Any, level: int, limit: int) -> None:
 
 
 @FAULTS.add
+def what_one_level_was_refused_spares_others_the_look(patch: Patch) -> None:
+    any_level = -1
+
+    def make_room(old: Any, self: Any, level: int, limit: int) -> None:
+        spared = self._refusals_without_look
+        if spared[any_level]:
+            spared[any_level] -= 1
+            spared[level] = 1
+        else:
+            spared[any_level] = len(self._queue) // 16
+        old(self, level, limit)
+
+    around(patch, Scheduler, "_make_room", make_room)
+
+
+@FAULTS.add
 def a_new_worker_gets_nothing(patch: Patch) -> None:
     patch.setattr(Scheduler, "add_worker", lambda self, worker: self._workers.append(worker))
 
