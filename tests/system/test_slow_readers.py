@@ -26,51 +26,54 @@ UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_le
 
 
 class SlowWay(NamedTuple):
-    """A proxy for one connection that hands requests on at once, and reads of answers but the beginning.
+    """A proxy for one connection that hands requests on at once, and answers while it is told to.
 
     Attributes:
         address: Where it listens.
-        hurry: Once set, it reads on.
+        reading: While it is set; else no more than one further piece of what comes from the server is taken.
     """
 
     address: str
-    hurry: threading.Event
+    reading: threading.Event
 
 
 @contextlib.contextmanager
 def slow_way(address: str, buffer: int = PIECE) -> Iterator[SlowWay]:
     """One to a server, whose socket for answers takes about so many bytes."""
     host, _, port = address.rpartition(":")
-    hurry, at_once = threading.Event(), threading.Event()
-    at_once.set()
+    reading, always = threading.Event(), threading.Event()
+    reading.set()
+    always.set()
 
     def carry() -> None:
         with contextlib.suppress(OSError), listener.accept()[0] as client, socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             server.connect((host, int(port)))
-            requests = threading.Thread(target=pump, args=(client, server, at_once))
+            requests = threading.Thread(target=pump, args=(client, server, always))
             requests.start()
-            pump(server, client, hurry)
-            client.shutdown(socket.SHUT_RDWR)
+            pump(server, client, reading)
             requests.join()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         carrier = threading.Thread(target=carry)
         carrier.start()
         try:
-            yield SlowWay(f"127.0.0.1:{listener.getsockname()[1]}", hurry)
+            yield SlowWay(f"127.0.0.1:{listener.getsockname()[1]}", reading)
         finally:
-            hurry.set()
+            reading.set()
             listener.close()
             carrier.join()
 
 
-def pump(source: socket.socket, target: socket.socket, hurry: threading.Event) -> None:
-    """Hands on what comes, until one of the two has gone; no more than a piece before there is hurry."""
+def pump(source: socket.socket, target: socket.socket, open_: threading.Event) -> None:
+    """Hands on what comes while it is open, until one of the two has gone, and ends both then."""
     with contextlib.suppress(OSError):
         while data := source.recv(PIECE):
             target.sendall(data)
-            hurry.wait()
+            open_.wait()
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -86,12 +89,13 @@ def test_a_response_on_its_way_is_waited_for(server: RunningServer, tmp_path: Pa
         request = infer_request("held", x=array).SerializeToString()
         pending = method(channel, "ModelInfer").future(request, timeout=120)
         wait_for(lambda: server.metric("quadriga_batches_in_flight", model="held") == 1, "the request to be in hand")
+        way.reading.clear()
         (tmp_path / "held" / "1" / "go").touch()
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "stopping" in server.log, "the server to begin its stop")
         assert server.process.poll() is None
-        way.hurry.set()
-        assert server.stop() == 0
+        way.reading.set()
+        assert server.process.wait(60) == 0
         response = pb.ModelInferResponse.FromString(pending.result(60))
     np.testing.assert_array_equal(outputs_of(response)["x"], array)
 
@@ -103,6 +107,7 @@ def test_a_second_signal_gives_up_who_does_not_read(server: RunningServer, tmp_p
         slow_way(server.grpc, SMALL_BUFFER) as way,
         grpc.insecure_channel(way.address, UNLIMITED) as channel,
     ):
+        way.reading.clear()
         pending = method(channel, "ModelInfer").future(request, timeout=120)
         answered = partial(server.metric, "quadriga_requests_total", model="held", outcome="answered")
         wait_for(lambda: answered() == 1, "the answer to be sent")
