@@ -25,7 +25,8 @@ from quadriga_client.load.target import LoadTarget
 pytestmark = pytest.mark.chaos
 
 PROMISE = "overload degrades, not collapses"
-SECONDS = max(float(os.environ.get("QUADRIGA_CHAOS_SECONDS", "60")), 6.0)
+#: Less would be windows in which a pause of the machine is more than the tenth that goodput may differ by.
+SECONDS = max(float(os.environ.get("QUADRIGA_CHAOS_SECONDS", "60")), 24.0)
 #: From which on the figures of a model whose generator competes with it rest on enough seconds to be held to a bound.
 FULL_SECONDS = 30.0
 OVERLOAD = 3.0
@@ -37,8 +38,8 @@ CONFIG = """max_batch_size = {batch}
 [dynamic_batching.default_queue_policy]
 max_queue_size = {queue}
 """
-#: CPU time of a refusal, on a machine on which others want to run, too.
-MOST_REFUSAL_US = {"native": 150.0, "grpcio": 1_000.0}
+#: A refusal may take the CPU time of so many answers on the same machine, which share batches, and the server's turns.
+MOST_ANSWERS_A_REFUSAL = 3.0
 #: By which the server may grow under overload: requests that wait, and not what was refused.
 MOST_GROWTH_MB = 64
 #: An admitted request's p99 may be that many times what the queue's length and the throughput make of it: a machine
@@ -125,16 +126,20 @@ def overload(server: RunningServer, request: bytes, transport: str) -> tuple[Loa
 
 
 def show(figures: Figures, where: str, peak: Load, beyond: Load, afterwards: Load) -> float:
-    """Takes the figures down; returns the CPU time of one refusal in microseconds."""
-    answering = peak.cpu_seconds / max(peak.answered, 1) * beyond.answered
-    refusal_us = max(beyond.cpu_seconds - answering, 0.0) / max(beyond.refused, 1) * 1e6
+    """Takes the figures down; returns the CPU time of one refusal in those of an answer."""
+    answer_us = peak.cpu_seconds / max(peak.answered, 1) * 1e6
+    refusal_us = max(beyond.cpu_seconds - answer_us * beyond.answered / 1e6, 0.0) / max(beyond.refused, 1) * 1e6
     add = figures.add
     add(PROMISE, f"goodput at 3x capacity, {where}", f"{beyond.goodput / peak.goodput:.0%} of {peak.goodput:.0f}/s")
     add(PROMISE, f"goodput afterwards, {where}", f"{afterwards.goodput / peak.goodput:.0%}")
     add(PROMISE, f"p99 of those admitted, {where}", f"{beyond.p99_ms:.0f} ms")
-    add(PROMISE, f"CPU of a refusal, {where}", f"{refusal_us:.0f} us of {beyond.refused} refusals")
+    add(
+        PROMISE,
+        f"CPU of a refusal, {where}",
+        f"{refusal_us:.0f} us of {beyond.refused} refusals, {answer_us:.0f} us of an answer",
+    )
     add(PROMISE, f"memory, {where}", f"{beyond.before.rss_mb:.0f} MB, at most {beyond.after.peak_mb:.0f} MB")
-    return refusal_us
+    return refusal_us / answer_us
 
 
 def test_a_model_bound_by_time_keeps_its_goodput_and_its_queue(
@@ -142,11 +147,11 @@ def test_a_model_bound_by_time_keeps_its_goodput_and_its_queue(
 ) -> None:
     request = infer_request("sleeps", x=np.zeros((1, 4), np.float32)).SerializeToString()
     peak, beyond, afterwards = overload(server, request, transport)
-    refusal_us = show(figures, f"a model that sleeps, {transport}", peak, beyond, afterwards)
+    refusal = show(figures, f"a model that sleeps, {transport}", peak, beyond, afterwards)
     assert beyond.refused > beyond.answered
     assert beyond.goodput > 0.9 * peak.goodput
     assert afterwards.goodput > 0.9 * peak.goodput
-    assert refusal_us < MOST_REFUSAL_US[transport]
+    assert refusal < MOST_ANSWERS_A_REFUSAL
     # The queue before it, the batches in both slots, and its own.
     bound_ms = (QUEUE + 3 * BATCH[transport]) / peak.goodput * 1_000
     figures.add(PROMISE, f"what the queue makes of it, {transport}", f"{bound_ms:.0f} ms")
