@@ -63,10 +63,10 @@ fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of sched
 	  tests/server/workers/test_slab_machine.py $(ARGS)
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
-	$(BIN)/python -m pytest -m chaos -o timeout=3600 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m chaos -o timeout=3600 -o faulthandler_timeout=3700 tests/reliability $(ARGS)
 
 soak: models  ## Send 1,000,000 requests, load and unload 500 times, and print what memory did. QUADRIGA_SOAK_REQUESTS=40000 is short.
-	$(BIN)/python -m pytest -m soak -o timeout=3600 tests/reliability $(ARGS)
+	$(BIN)/python -m pytest -m soak -o timeout=3600 -o faulthandler_timeout=3700 tests/reliability $(ARGS)
 
 test-clients: install $(KSERVE)/.installed  ## Let KServe's client talk to the server and its models read the manifests, from an environment of its own.
 	KSERVE_PYTHON=$(KSERVE)/bin/python $(BIN)/python -m pytest tests/system/test_kserve_client.py tests/docker/test_kubernetes.py -k kserve $(ARGS)

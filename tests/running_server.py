@@ -23,10 +23,10 @@ from typing import Any
 
 import psutil
 
-#: What imports a framework gets hardly a tenth of a core where others are busy: it yields to what serves.
+#: For a server, or what imports a framework: that gets hardly a tenth of a core where others are busy, since it yields.
 START_SECONDS = 240.0
 END_SECONDS = 30.0
-#: The environment of a server that is to make templates, which there are for workers on CPUs alone.
+#: The environment of a server that is to make templates: only workers on CPUs have any.
 ON_CPU = {"CUDA_VISIBLE_DEVICES": ""}
 MARK = "RUNNING_SERVER_MARK"
 SLAB = "memfd:quadriga-slab"

@@ -56,7 +56,7 @@ class Action(NamedTuple):
 
     Attributes:
         name: Of the method.
-        weight: How often, against others.
+        weight: How often, against others, before the habits of a world.
         options: The values that each parameter may take; repeated ones are the likelier.
     """
 
@@ -124,8 +124,8 @@ class Walks:
     def _episode(self, chance: random.Random) -> None:
         setup = pick(self._world.SETUP, chance)
         taken: list[Step] = []
-        # Each world has its own habits, some things never happen in it: what takes twenty calls without a pause, say,
-        # is not found by one mixture of everything (swarm testing, Groce et al., 2012).
+        # Each world has habits of its own, so that some things never happen in it: one mixture of everything does not
+        # find what takes twenty calls without a pause, say (swarm testing, Groce et al., 2012).
         weights = [weight * chance.choice(_HABITS) for weight in self._weights]
         world = self._world(**setup)
         try:

@@ -4,6 +4,7 @@ Knows nothing of processes: what is found is a value, and loading it is somebody
 models lie beside each other.
 """
 
+import errno
 import logging
 import os
 import re
@@ -178,19 +179,34 @@ def read_labels(folder: Path, name: str) -> tuple[str, ...]:
 def folders_in(parent: Path) -> list[Path]:
     """The folders in a folder, by name, without hidden ones, and without those whose name no message can carry.
 
+    They are looked at in that very folder, even if its path leads elsewhere meanwhile, or nowhere.
+
     Raises:
-        OSError: It cannot be read, or was moved meanwhile.
+        OSError: It cannot be read.
     """
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(descriptor) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+    finally:
+        os.close(descriptor)
     folders = []
-    for path in sorted(parent.iterdir()):
-        if path.name.startswith(".") or not path.is_dir():
-            continue
+    for path in map(parent.joinpath, names):
         if path.name.isprintable():
             folders.append(path)
         else:
             _warn_unprintable(path)
-    parent.stat()  # moved meanwhile, nothing in it was a folder, and yet none of them has gone
     return folders
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder, or leads to one; a link that leads nowhere does not."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            return False
+        raise
 
 
 def read_folder(name: str, directory: Path, config: ModelConfig | None = None, *, flat: bool = False) -> ModelFiles:

@@ -60,7 +60,8 @@ class PriorityQueue(BatchQueue[E]):
 
     def waiting(self, level: int) -> int:
         """How many requests wait in a level, postponed or not."""
-        return sum(map(len, self._lines_of(level)))
+        found = self._level(level)
+        return len(found.line) + len(found.postponed)
 
     def push(self, entry: E, level: int = ONLY_LEVEL) -> None:
         """Queues a request behind all others of its level that are not postponed."""

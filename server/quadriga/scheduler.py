@@ -262,6 +262,7 @@ class Scheduler:
             if requests:  # neither the queue's nor a worker's at this moment, but not done with
                 return Batch(requests, now, self._answers.enter())
             self._check_idle()
+        self._refusals_without_look.clear()  # those that were looked at are not there any more
         return None
 
     def _send(self, worker: Worker[Batch], batch: Batch) -> None:
@@ -294,18 +295,17 @@ class Scheduler:
             self._check_idle()
 
     def _make_room(self, level: int, limit: int) -> None:
-        """Takes the dead out of a full level.
+        """Looks for dead requests in a full level, and takes them out; but once in so many refusals.
 
         Raises:
             Overloaded: It is full all the same.
         """
         if self._refusals_without_look[level]:
             self._refusals_without_look[level] -= 1
-        else:
-            dead = self._queue.take_dead(time.monotonic_ns(), level)
+        elif dead := self._queue.take_dead(time.monotonic_ns(), level):
             self._fail_dead(dead)
-            left = self._queue.waiting(level)
-            self._refusals_without_look[level] = 0 if dead else left // _LOOKED_AT_PER_REFUSAL
+        else:
+            self._refusals_without_look[level] = self._queue.waiting(level) // _LOOKED_AT_PER_REFUSAL
         waiting = self._queue.waiting(level)
         if waiting >= limit:
             where = f" at priority level {level}" if level else ""

@@ -17,7 +17,7 @@ import pytest
 from fuzz_cases import CASES, chance, damaged
 from hostile_models import ESCAPED, FILES, REASONS, SECRET, write_hostile_models
 from oip import infer_request, method, model_index, outputs_of, rpc
-from running_server import ON_CPU, RunningServer, wait_for, write_fake
+from running_server import ON_CPU, START_SECONDS, RunningServer, wait_for, write_fake
 
 from quadriga_proto import inference_pb2 as pb
 
@@ -60,7 +60,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, demo_repository: Path) -> Ite
     )
     try:
         # From templates workers are forked, in a fraction of the time: else most of the test would be imports.
-        wait_for(lambda: len(server.workers()) == PROCESSES, "the templates", LOAD_SECONDS)
+        wait_for(lambda: len(server.workers()) == PROCESSES, "the templates", START_SECONDS)
         workers = {server.worker_of(name) for name in ["good", *good_models()]}
         yield Home(server, folder, temporary)
         gone = workers - {process.pid for process in server.workers()}

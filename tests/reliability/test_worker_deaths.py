@@ -105,7 +105,7 @@ def is_whole(server: RunningServer, models: Sequence[str], instances: int) -> bo
 
 
 def are_counted(server: RunningServer, family: Family, models: Sequence[str]) -> bool:
-    """Whether the server has heard of every death: it waits for what a worker printed last, and for how it ended."""
+    """Whether the server has counted every death, which it does when it has what the worker printed last."""
     deaths = [server.metric("quadriga_worker_deaths_total", model=model) for model in models]
     return deaths == [family.gone(model) for model in models]
 
@@ -253,7 +253,7 @@ def test_other_models_do_not_feel_deaths(
     for model in VICTIMS:
         put_model(tmp_path, demo_repository, model, VICTIM_INSTANCES)
     for model in NEIGHBOURS:
-        put_model(tmp_path, demo_repository, model, 1, batch_seconds=None)  # they are busy at most
+        put_model(tmp_path, demo_repository, model, 1, batch_seconds=None)  # slow is not hung
     server = start("--repository", str(tmp_path), env=ON_CPU)
     ready = [f"template of {backend} is ready" for backend in TEMPLATES]
     wait_for(lambda: all(line in server.log for line in ready), "the templates", TEMPLATES_SECONDS)

@@ -5,7 +5,7 @@ from typing import Any
 from quadriga.batching import BatchQueue
 from quadriga.counters import ModelCounters
 from quadriga.priority_queue import PriorityQueue
-from quadriga.scheduler import Scheduler
+from quadriga.scheduler import _LOOKED_AT_PER_REFUSAL, Scheduler
 from quadriga.workers.worker import Worker
 from scheduling_faults.table import Faults, Patch, around, nothing
 
@@ -39,7 +39,7 @@ def what_one_level_was_refused_spares_others_the_look(patch: Patch) -> None:
             spared[any_level] -= 1
             spared[level] = 1
         else:
-            spared[any_level] = len(self._queue) // 16
+            spared[any_level] = len(self._queue) // _LOOKED_AT_PER_REFUSAL
         old(self, level, limit)
 
     around(patch, Scheduler, "_make_room", make_room)

@@ -1,6 +1,8 @@
 """What of a model's folder is read: its file, its labels, its size."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from model_folders import only, put
@@ -113,13 +115,18 @@ def test_the_size_of_a_model_counts_what_is_there(tmp_path: Path) -> None:
 
 
 def test_folders_that_move_while_they_are_read_have_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "repository" / "model").mkdir(parents=True)
-    is_dir = Path.is_dir
+    repository = tmp_path / "repository"
+    (repository / "model").mkdir(parents=True)
+    (repository / "linked").symlink_to(repository.parent)
+    (repository / "circle").symlink_to("circle")
+    (repository / "nowhere").symlink_to("nothing")
+    (repository / "file").touch()
+    (repository / ".hidden").mkdir()
+    scandir = os.scandir
 
-    def move_first(path: Path) -> bool:
-        (tmp_path / "repository").rename(tmp_path / "elsewhere")
-        return is_dir(path)
+    def move_first(folder: int) -> Any:
+        repository.rename(tmp_path / "elsewhere")
+        return scandir(folder)
 
-    monkeypatch.setattr(Path, "is_dir", move_first)
-    with pytest.raises(FileNotFoundError):
-        folders_in(tmp_path / "repository")
+    monkeypatch.setattr(os, "scandir", move_first)
+    assert folders_in(repository) == [repository / "linked", repository / "model"]

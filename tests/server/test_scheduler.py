@@ -130,13 +130,29 @@ async def test_the_refusals_of_one_level_spare_no_other_the_look() -> None:
     few, many = QueuePolicy(max_queue_size=2), QueuePolicy(max_queue_size=32)
     scheduler = make(priority_levels=2, default_priority_level=2, queue=many, level_queues={1: few})
     first = [submit(scheduler, priority=1) for _ in range(2)]
-    for _ in range(32):
-        submit(scheduler, priority=2)
-    with pytest.raises(Overloaded):
-        submit(scheduler, priority=2)
-    first[0].cancelled = True
+    second = [submit(scheduler, priority=2) for _ in range(32)]
+    for priority in (2, 1):
+        with pytest.raises(Overloaded):
+            submit(scheduler, priority=priority)
+    first[0].cancelled = second[0].cancelled = True
     assert submit(scheduler, priority=1).open
     assert not first[0].open
+    assert second[0].open  # what is looked through is the level
+
+
+@in_a_loop
+async def test_a_queue_that_was_empty_since_is_looked_through_again() -> None:
+    scheduler = make(max_batch_size=64, queue=QueuePolicy(max_queue_size=64))
+    for _ in range(64):
+        submit(scheduler)
+    with pytest.raises(Overloaded):
+        submit(scheduler)
+    worker = FakeWorker(scheduler)
+    await turn()
+    worker.finish()
+    waiting = [submit(scheduler) for _ in range(64)]
+    waiting[0].cancelled = True
+    assert submit(scheduler).open
 
 
 @in_a_loop

@@ -19,6 +19,7 @@ def resident(server: RunningServer) -> int:
     return sum(process.memory_info().rss for process in server.processes())
 
 
+@pytest.mark.timeout(900)
 def test_unloading_gives_the_memory_back(start: Callable[..., RunningServer], demo_repository: Path) -> None:
     server = start("--repository", str(demo_repository), "--model-control", "explicit", env=ON_CPU)
     models = ("same_onnx", "same_torchscript")

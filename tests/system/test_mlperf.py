@@ -109,9 +109,8 @@ def test_a_server_that_answers_nothing_with_ok(server: RunningServer, folder: Pa
 
 
 def test_an_error_of_the_load_generator_is_a_reason(server: RunningServer) -> None:
-    settings = MlperfSettings(
-        min_duration=60.0, min_queries=1, expected_latency_ms=30_000.0
-    )  # four queries, long before its end
+    # Four queries, which end long before the time is over.
+    settings = MlperfSettings(min_duration=60.0, min_queries=1, expected_latency_ms=30_000.0)
     mlperf = run_scenario(target(server), "SingleStream", settings=settings)
     assert not mlperf.valid
     assert mlperf.reasons[-1].startswith("the load generator's error: Ending early: Ran out of generated queries")

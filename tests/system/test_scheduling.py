@@ -1,7 +1,6 @@
 """The scheduling keys of a configuration as clients meet them: priorities, queue policies, the order of answers."""
 
 import re
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as tritonclient
 from oip import error_of, infer_request, method
@@ -182,15 +182,19 @@ def test_a_batch_that_kills_its_workers_keeps_no_answer_for_ever(server: Running
         return {int(pid) for pid in re.findall(r"mortal/1#\d is ready: pid (\d+)", server.log)} - killed
 
     def kill_workers() -> None:
-        """Both, before the server hears of either: else it tries again on the one that is killed next."""
+        """Kills both before the server hears of either: else it tries again on the one that is killed next."""
         wait_for(lambda: len(ready()) == 2, "both workers in the log")
         workers = [process for process in server.workers() if process.pid in ready()]
-        server.process.send_signal(signal.SIGSTOP)
-        for worker in workers:
-            worker.kill()
-            killed.add(worker.pid)
-        wait_for(lambda: not any(map(is_alive, workers)), "both workers to end")
-        server.process.send_signal(signal.SIGCONT)
+        stopped = psutil.Process(server.process.pid)
+        stopped.suspend()
+        try:
+            wait_for(lambda: stopped.status() == psutil.STATUS_STOPPED, "the server to be stopped")
+            for worker in workers:
+                worker.kill()
+                killed.add(worker.pid)
+            wait_for(lambda: not any(map(is_alive, workers)), "both workers to end")
+        finally:
+            stopped.resume()
 
     def is_tried_again() -> bool:
         restarted = server.metric("quadriga_worker_restarts_total", model="mortal") == 2

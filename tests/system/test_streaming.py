@@ -15,7 +15,7 @@ import tritonclient.grpc
 import tritonclient.grpc.aio
 from oip import SERVICE, TIMEOUT_SECONDS, error_of, infer_request, outputs_of, rpc
 from own_backends import OWN_BACKENDS
-from running_server import RunningServer, wait_for, write_fake
+from running_server import RunningServer, metric_of, wait_for, write_fake
 from tritonclient.utils import InferenceServerException
 
 from quadriga_proto import inference_pb2 as pb
@@ -142,10 +142,15 @@ class HeldModel:
         """Of the model."""
         return self.server.metric(name, model="held", **labels)
 
-    def wait_for(self, count: int) -> None:
-        """Returns when so many of its requests are in hand: in the queue, or in a worker, one in each batch."""
+    def in_hand(self) -> float:
+        """Requests in the queue, and in a worker, one in each batch."""
+        page = self.server.get("/metrics")[1]
         names = ("quadriga_queue_depth", "quadriga_batches_in_flight")
-        wait_for(lambda: sum(map(self.metric, names)) == count, f"{count} requests to be in hand")
+        return sum(metric_of(page, name, model="held") for name in names)
+
+    def wait_for(self, count: int) -> None:
+        """Returns when so many of its requests are in hand."""
+        wait_for(lambda: self.in_hand() == count, f"{count} requests to be in hand")
 
     def let_go(self) -> None:
         """Answers, from now on."""
@@ -167,7 +172,7 @@ def test_a_stream_that_is_cancelled_gives_up_what_it_has_in_hand(held: HeldModel
         stream.call.cancel()
 
         def is_empty() -> bool:
-            """The queue is looked through where a deadline passes in it."""
+            """Whether none is left, once the queue was looked through: it is where a deadline passes in it."""
             assert error_of(channel, "ModelInfer", request("held"), timeout=0.1)[0] == "DEADLINE_EXCEEDED"
             return held.metric("quadriga_queue_depth") == 0
 

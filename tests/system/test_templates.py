@@ -18,6 +18,8 @@ from quadriga_proto import inference_pb2 as pb
 
 MODEL = "same_torchscript"
 ANOTHER = "another"
+#: Twice as long as a start may take, and some.
+pytestmark = pytest.mark.timeout(900)
 IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
 
 
