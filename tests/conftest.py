@@ -4,7 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from running_server import RunningServer
+
+# The machine that runs the tests may be busy: no example is wrong for being slow.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 DEMO_REPOSITORY = Path(__file__).parents[1] / "models" / "repository"
 

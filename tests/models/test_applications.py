@@ -14,7 +14,7 @@ from quadriga_zoo.samples import IMAGES
 
 @pytest.mark.exports
 def test_mobilenet_v2_is_the_same_in_all_four_formats_and_marked_as_untrained(tmp_path: Path) -> None:
-    result = run_cli("zoo", "application", "mobilenet_v2", "--repository", str(tmp_path), timeout=280)
+    result = run_cli("zoo", "application", "mobilenet_v2", "--repository", str(tmp_path), timeout=900)
     assert result.returncode == 0, result.stderr
     assert "untrained" in result.stdout
     names = [f"mobilenet_v2_{form}" for form in EXPORTED]

@@ -156,7 +156,7 @@ def test_a_users_own_model_is_written_in_all_formats(tmp_path: Path) -> None:
 @pytest.mark.exports
 def test_an_export_is_compared_on_real_images(demo_repository: Path, tmp_path: Path) -> None:
     source = demo_repository / "digits_keras" / "1" / "model.keras"
-    result = run_cli("zoo", "export", str(source), "--output", str(tmp_path), "--name", "mine")
+    result = run_cli("zoo", "export", str(source), "--output", str(tmp_path), "--name", "mine", timeout=900)
     assert result.returncode == 0, result.stderr
     trained = facts(demo_repository / "digits_keras", "training.json")
     for form in EXPORTED:

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,10 +29,6 @@ from quadriga_proto.codec import (
     to_raw,
 )
 from quadriga_proto.inference_pb2 import InferTensorContents
-
-# The machine that runs the tests may be busy: no example is wrong for being slow.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 FIXED = st.sampled_from(list(ITEM_SIZES))

@@ -381,7 +381,8 @@ def test_what_ended_a_test_early_is_shown() -> None:
     assert "The test ended early: the server went away" in console.export_text()
 
 
-def test_a_terminal_shows_the_level_that_runs_and_those_before() -> None:
+def test_a_terminal_shows_the_level_that_runs_and_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     stream = StringIO()
     with Display(Console(file=stream, force_terminal=True, width=80)) as display:
         display.phase("asking the server")

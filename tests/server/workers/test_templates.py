@@ -10,13 +10,22 @@ import pytest
 
 from quadriga.backends.base import ModelSource
 from quadriga.backends.fake import FakeBackend
-from quadriga.workers import template_child, templates
+from quadriga.workers import child, template_child, templates
 from quadriga.workers.child import ChildProcess
 from quadriga.workers.messages import FromWorker, Load
 from quadriga.workers.template_child import Template
 from quadriga.workers.templates import Templates
 
-SECONDS = 60.0
+#: For a template, which yields to all else on the machine, and for what comes of it.
+SECONDS = 240.0
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is not what is tested."""
+    monkeypatch.setattr(template_child, "IMPORT_SECONDS", SECONDS)
+    monkeypatch.setattr(template_child, "FORK_SECONDS", SECONDS)
+    monkeypatch.setattr(child, "_STATUS_SECONDS", SECONDS)
 
 
 class Threaded(FakeBackend):
@@ -50,7 +59,7 @@ def test_a_worker_is_forked_and_its_status_told() -> None:
     async def scenario(template: Template) -> None:
         children = await asyncio.gather(*(template.fork() for _ in range(3)))
         workers: list[ChildProcess[FromWorker]] = [
-            ChildProcess(f"worker {index}", child, FromWorker) for index, child in enumerate(children) if child
+            ChildProcess(f"worker {index}", forked, FromWorker) for index, forked in enumerate(children) if forked
         ]
         assert len({worker.pid for worker in workers}) == 3
         workers[0].channel.close()
@@ -85,9 +94,9 @@ def test_a_template_with_threads_forks_nothing(monkeypatch: pytest.MonkeyPatch) 
 def test_no_framework_of_ours_leaves_a_thread(backend: str, parameters: dict[str, str]) -> None:
     async def scenario(template: Template) -> None:
         assert not template.useless
-        child = await template.fork()
-        assert child
-        child.discard()
+        forked = await template.fork()
+        assert forked
+        forked.discard()
 
     with_template(scenario, backend, **parameters)
 
