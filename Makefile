@@ -57,11 +57,11 @@ test-exports: models  ## Make models of all kinds in all formats, and compare th
 	$(BIN)/python -m pytest -m exports -o timeout=1000 tests/models $(ARGS)
 
 fuzz: models  ## Damage all that comes in, and take 200,000 fresh steps of scheduling. QUADRIGA_FUZZ_SEED=N repeats a run.
-	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/python -m pytest -o timeout=1800 tests/fuzz $(ARGS)
-	QUADRIGA_FUZZ_STEPS=$${QUADRIGA_FUZZ_STEPS:-200000} QUADRIGA_FUZZ_SEED=$${QUADRIGA_FUZZ_SEED:-$$(date +%s)} \
-	  $(BIN)/python -m pytest -o timeout=1800 -s tests/server/test_scheduling_machine.py \
-	  tests/server/workers/test_slab_machine.py $(ARGS)
+	QUADRIGA_FUZZ_CASES=$${QUADRIGA_FUZZ_CASES:-100000} $(BIN)/python -m pytest -o timeout=1800 tests/fuzz $(ARGS)
+	QUADRIGA_FUZZ_STEPS=$${QUADRIGA_FUZZ_STEPS:-200000} $(BIN)/python -m pytest -o timeout=1800 -s \
+	  tests/server/test_scheduling_machine.py tests/server/workers/test_slab_machine.py $(ARGS)
+
+fuzz: export QUADRIGA_FUZZ_SEED := $(or $(QUADRIGA_FUZZ_SEED),$(shell date +%s))
 
 chaos: models  ## Kill, hang, overload, drain and attack servers under load, and print the figures. QUADRIGA_CHAOS_SECONDS=10 is short.
 	$(BIN)/python -m pytest -m chaos -o timeout=3600 -o faulthandler_timeout=3700 tests/reliability $(ARGS)

@@ -72,9 +72,6 @@ class BatchQueue(Generic[E]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _lines_of(self, level: int) -> Sequence[deque[E]]:
-        return self._lines
-
     def waiting(self, level: int) -> int:
         """How many requests wait in a priority level; here all are in one."""
         return len(self._entries)
@@ -169,6 +166,9 @@ class BatchQueue(Generic[E]):
             return
         self._head_rows = rows = self._head_rows + entry.rows
         self._head_ready = rows >= self._enough_rows or rows in self._preferred
+
+    def _lines_of(self, level: int) -> Sequence[deque[E]]:
+        return self._lines
 
     def _measure_head(self) -> None:
         self._head = None

@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         running.stop()
 
 
-def exchange(server: RunningServer, request: bytes) -> bytes:
+def exchange(server: RunningServer, request: bytes, patience: float = PATIENCE_SECONDS) -> bytes:
     """What comes back until the server closes the connection; all is sent that it takes."""
     host, _, port = server.http.rpartition(":")
     answer = bytearray()
@@ -95,7 +95,7 @@ def exchange(server: RunningServer, request: bytes) -> bytes:
         connection.sendall(request)
         ended = False
         while len(answer) < MOST_BYTES:
-            if not ended and not select.select([connection], [], [], PATIENCE_SECONDS)[0]:
+            if not ended and not select.select([connection], [], [], patience)[0]:
                 with contextlib.suppress(OSError):  # the server has closed it
                     connection.shutdown(socket.SHUT_WR)
                 ended = True
@@ -113,6 +113,12 @@ def status_of(answer: bytes) -> str:
     assert status is not None, answer[:200]
     assert status[1] != b"500", answer[:500]
     return status[1].decode()
+
+
+@pytest.mark.parametrize("request_", GOOD)
+def test_undamaged_requests_are_answered(server: RunningServer, request_: bytes) -> None:
+    """Else the damaged ones would be refused for something else."""
+    assert status_of(exchange(server, request_, SECONDS)) != "closed"
 
 
 def test_damaged_requests(server: RunningServer) -> None:

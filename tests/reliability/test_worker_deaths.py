@@ -104,6 +104,15 @@ def is_whole(server: RunningServer, models: Sequence[str], instances: int) -> bo
     return all(server.metric("quadriga_workers_up", model=model) == instances for model in models)
 
 
+def wait_until_whole(server: RunningServer, family: Family, models: Sequence[str], instances: int) -> None:
+    """Returns when every worker is back, and every death counted."""
+    wait_for(
+        lambda: is_whole(server, models, instances) and are_counted(server, family, models),
+        "every death to be counted, and every worker to be back",
+        RECOVERY_SECONDS,
+    )
+
+
 def are_counted(server: RunningServer, family: Family, models: Sequence[str]) -> bool:
     """Whether the server has counted every death, which it does when it has what the worker printed last."""
     deaths = [server.metric("quadriga_worker_deaths_total", model=model) for model in models]
@@ -208,11 +217,7 @@ def test_no_request_is_lost_while_workers_die(
         ends, stall = calls.outcome.result()
         poisoned = poisoner.outcomes()
         starved = group.killed if group is not None else None
-    wait_for(
-        lambda: is_whole(server, models, INSTANCES) and are_counted(server, family, models),
-        "every death to be counted, and every worker to be back",
-        RECOVERY_SECONDS,
-    )
+    wait_until_whole(server, family, models, INSTANCES)
 
     outcomes = Counter(end.outcome for end in ends)
     figures.add(KEPT, f"faults in {SECONDS:.0f} s, {transport}", listed(saboteur.struck))

@@ -99,6 +99,7 @@ def test_a_closed_sweep_and_every_format(server: RunningServer, tmp_path: Path) 
         assert row.server.assembly_ms is not None
         assert row.server.compute_ms is not None
         assert row.server.assembly_ms + row.server.compute_ms >= 5  # only their sum is exact where batches differ
+        assert row.server.compute_ms >= 5 or row.level > 1
     assert report.ceiling is not None
     assert report.ceiling.throughput > 0
     assert report.ceiling.concurrency == 4

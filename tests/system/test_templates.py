@@ -18,9 +18,9 @@ from quadriga_proto import inference_pb2 as pb
 
 MODEL = "same_torchscript"
 ANOTHER = "another"
-#: Twice as long as a start may take, and some.
-pytestmark = pytest.mark.timeout(900)
 IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+#: The server, its template and a worker may each take as long as a start does.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
